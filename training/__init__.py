@@ -1,0 +1,1 @@
+"""Turns a frozen dataset into a registered model: base models, jobs, evaluations and model versions."""

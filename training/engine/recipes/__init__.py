@@ -1,0 +1,39 @@
+"""Kinds of training, one file each, found by scanning this folder.
+
+The contract of a file here:
+
+- ``RECIPE``: a ``hyperparameters.Recipe`` whose ``name`` is the file's own. Importing the file imports the standard
+  library and ``training.engine.hyperparameters`` only, so that forms can be drawn without torch.
+- ``train(run) -> training.engine.loop.Trained``: does the work with the ``loop.Run`` it is given (specification,
+  data, device, events, checkpoints) and returns the trained model. It imports torch and its kin inside the function.
+- It imports no other file of this folder. Adding a recipe is adding one file.
+"""
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+from training.engine.hyperparameters import Recipe
+
+
+class UnknownRecipe(LookupError):
+    """No file of this folder has that name."""
+
+
+def names() -> list[str]:
+    """Return the names of all recipes, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def load(name: str) -> ModuleType:
+    """Return the module of a recipe; raises ``UnknownRecipe``."""
+    if name not in names():
+        raise UnknownRecipe(f"There is no recipe named {name!r}; there are {', '.join(names())}.")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def get(name: str) -> Recipe:
+    """Return the declaration of a recipe, without importing torch; raises ``UnknownRecipe``."""
+    recipe = load(name).RECIPE
+    assert isinstance(recipe, Recipe)
+    return recipe
