@@ -1,0 +1,49 @@
+# The commands of this project. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint check format migrations chromium clean
+
+PY := .venv/bin/python
+# How many pytest processes share the ordinary suite.
+JOBS ?= 2
+
+export PYTHON HOST PORT
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: ## Create .venv and install the pinned packages, if anything changed
+	@sh deploy/install.sh
+
+run: install ## Start Gatehouse on this machine (HOST and PORT are honoured)
+	@exec $(PY) manage.py up
+
+test: install chromium lint check ## Run every check and every test, as CI does
+	$(PY) -m pytest -n $(JOBS) -m "not browser and not chaos and not gpu"
+	$(PY) -m pytest -n $(JOBS) --database=postgres -m "postgres and not browser and not chaos and not gpu"
+	$(PY) -m pytest -m "chaos and not gpu"
+	$(PY) -m pytest -m "browser and not gpu"
+
+lint: install ## Check format, style, types, import directions and templates
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+	$(PY) -m djlint templates --lint --quiet
+
+check: install ## Run Django's checks and look for missing migrations
+	$(PY) manage.py check --fail-level WARNING
+	$(PY) manage.py makemigrations --check --dry-run
+
+format: install ## Rewrite Python files in the house format and order their imports
+	$(PY) -m ruff check --select I --fix --quiet .
+	$(PY) -m ruff format .
+
+migrations: install ## Write migrations for changed models (name them: make migrations NAME=add_risk_tier)
+	$(PY) manage.py makemigrations $(if $(NAME),--name $(NAME))
+
+chromium: install ## Find Chromium for the browser tests, or install it from Debian's packages
+	@$(PY) -m tests.rig.chromium
+
+clean: ## Remove caches and test leftovers; keeps .venv and var/
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis htmlcov test-results .coverage .coverage.*
+	find . -name __pycache__ -type d -not -path './.venv/*' -not -path './var/*' -prune -exec rm -rf {} +
