@@ -1,0 +1,76 @@
+"""Every event that the ledger may hold. An action that is not listed here cannot be recorded."""
+
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """One kind of ledger entry: what was done, in the past tense of the field's own words."""
+
+    # People and doors
+    SIGNED_IN = "session.signed_in"
+    SIGN_IN_FAILED = "session.sign_in_failed"
+    SIGNED_OUT = "session.signed_out"
+    PERSON_CREATED = "person.created"
+    PERSON_CHANGED = "person.changed"
+    PERSON_DEACTIVATED = "person.deactivated"
+    ROLE_GRANTED = "role.granted"
+    ROLE_REVOKED = "role.revoked"
+    ROLE_EXPIRED = "role.expired"
+    TOKEN_CREATED = "token.created"  # noqa: S105 - the name of an event, not a secret
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105
+    OBJECT_SHARED = "object.shared"
+    OBJECT_UNSHARED = "object.unshared"
+    REFUSED = "request.refused"
+
+    # Projects
+    TEAM_CREATED = "team.created"
+    TEAM_CHANGED = "team.changed"
+    GOAL_CREATED = "goal.created"
+    GOAL_CHANGED = "goal.changed"
+    USE_CASE_PROPOSED = "use_case.proposed"
+    USE_CASE_CHANGED = "use_case.changed"
+    USE_CASE_SUBMITTED = "use_case.submitted"
+    USE_CASE_MOVED = "use_case.moved"
+    DATASET_REGISTERED = "dataset.registered"
+    DATASET_CHANGED = "dataset.changed"
+    DATASET_UPLOADED = "dataset.uploaded"
+    DATASET_IMPORTED = "dataset.imported"
+    DATASET_IMPORT_REFUSED = "dataset.import_refused"
+    DATASET_WITHDRAWN = "dataset.withdrawn"
+    DATASET_DOWNLOADED = "dataset.downloaded"
+    CLEARANCE_REQUESTED = "clearance.requested"
+
+    # Training
+    BASE_MODEL_IMPORTED = "base_model.imported"
+    BASE_MODEL_ALLOWED = "base_model.allowed"
+    BASE_MODEL_DISALLOWED = "base_model.disallowed"
+    JOB_SUBMITTED = "job.submitted"
+    JOB_STARTED = "job.started"
+    JOB_CANCELLED = "job.cancelled"
+    JOB_CANCEL_REQUESTED = "job.cancel_requested"
+    JOB_REQUEUED = "job.requeued"
+    JOB_RETRIED = "job.retried"
+    JOB_SUCCEEDED = "job.succeeded"
+    JOB_FAILED = "job.failed"
+    MODEL_REGISTERED = "model.registered"
+    MODEL_VERSION_REGISTERED = "model_version.registered"
+    PUBLICATION_REQUESTED = "publication.requested"
+    PUBLICATION_PUBLISHED = "publication.published"
+    PUBLICATION_SUPERSEDED = "publication.superseded"
+    PUBLICATION_SUSPENDED = "publication.suspended"
+    PUBLICATION_RETIRED = "publication.retired"
+    MODEL_CALLED = "model.called"
+    MODEL_DOWNLOADED = "model.downloaded"
+
+    # Approvals
+    APPROVAL_REQUESTED = "approval.requested"
+    APPROVAL_APPROVED = "approval.approved"
+    APPROVAL_CHANGES_REQUESTED = "approval.changes_requested"
+    APPROVAL_REJECTED = "approval.rejected"
+    APPROVAL_WITHDRAWN = "approval.withdrawn"
+    APPROVAL_LAPSED = "approval.lapsed"
+    APPROVAL_COMMENTED = "approval.commented"
+
+    # The ledger itself
+    LEDGER_EXPORTED = "ledger.exported"
+    LEDGER_VERIFIED = "ledger.verified"

@@ -1,0 +1,84 @@
+"""The person who acts. A service account (`is_service`) acts for the system itself and can never sign in."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+SYSTEM_EMAIL = "system@gatehouse.invalid"
+
+
+class UserQuerySet(models.QuerySet):
+    """Selections of people."""
+
+    def people(self):
+        """Return those who are persons, not service accounts."""
+        return self.filter(is_service=False)
+
+    def visible_to(self, user):
+        """Return whom `user` may see: everyone in the organisation may see names; nobody sees the service account."""
+        return self.people() if user.is_authenticated else self.none()
+
+
+class Users(BaseUserManager.from_queryset(UserQuerySet)):
+    """Creates people by e-mail address; Django's own commands call these names."""
+
+    def create_user(self, email, password=None, **fields):
+        """Return a new person; raises ValueError without an e-mail address."""
+        if not email:
+            raise ValueError("A person needs an e-mail address.")
+        user = self.model(email=self.normalize_email(email).lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email, password=None, **fields):
+        """Return a person who may open Django's own read-only admin; it gives no right inside the product."""
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def system(self):
+        """Return the service account in whose name the system itself acts."""
+        user, _created = self.get_or_create(
+            email=SYSTEM_EMAIL, defaults={"name": "Gatehouse", "is_service": True, "password": "!"}
+        )
+        return user
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """One person of the organisation (or its service account), known by e-mail address.
+
+    `ledger_id` is what the ledger's immutable bytes hold, so that a name can be erased and every proof stays valid.
+    """
+
+    email = models.EmailField(_("e-mail address"), unique=True)
+    name = models.CharField(_("name"), max_length=150, blank=True)
+    ledger_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField(default=False)
+    is_service = models.BooleanField(default=False)
+    time_zone = models.CharField(max_length=64, blank=True)
+    joined_at = models.DateTimeField(default=timezone.now)
+
+    objects = Users()
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: list[str] = []
+
+    class Meta:
+        ordering = ["email"]
+
+    def __str__(self) -> str:
+        return self.name or self.email
+
+    def get_full_name(self) -> str:
+        """Return the name shown on pages."""
+        return str(self)
+
+    def get_short_name(self) -> str:
+        """Return the first word of the name."""
+        return str(self).split(" ")[0].split("@")[0]

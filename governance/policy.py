@@ -1,0 +1,233 @@
+"""The auditor's page: every permission, which role holds it, which gate needs whom. Standard library only.
+
+Read top to bottom it answers "who may do what here?". Nothing in the product grants a right that is not in these tables,
+and a word that is not here raises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """One thing a person may be allowed to do. A permission is held in one team, or in the whole organisation."""
+
+    TEAM_VIEW = "team.view"
+    TEAM_EDIT = "team.edit"
+    TEAM_CREATE = "team.create"
+    MEMBER_MANAGE = "member.manage"
+    GOAL_MANAGE = "goal.manage"
+
+    USE_CASE_VIEW = "use_case.view"
+    USE_CASE_PROPOSE = "use_case.propose"
+    USE_CASE_EDIT = "use_case.edit"
+    USE_CASE_MOVE = "use_case.move"
+
+    DATASET_VIEW = "dataset.view"
+    DATASET_REGISTER = "dataset.register"
+    DATASET_EDIT = "dataset.edit"
+    DATASET_UPLOAD = "dataset.upload"
+    DATASET_DOWNLOAD = "dataset.download"
+    DATASET_WITHDRAW = "dataset.withdraw"
+    DATASET_SHARE = "dataset.share"
+    DATASET_CLEAR = "dataset.clear"
+
+    BASE_MODEL_VIEW = "base_model.view"
+    BASE_MODEL_IMPORT = "base_model.import"
+    BASE_MODEL_ALLOW = "base_model.allow"
+
+    JOB_VIEW = "job.view"
+    JOB_SUBMIT = "job.submit"
+    JOB_CONTROL = "job.control"
+
+    MODEL_VIEW = "model.view"
+    MODEL_REGISTER = "model.register"
+    MODEL_PUBLISH = "model.publish"
+    MODEL_RETIRE = "model.retire"
+    MODEL_SHARE = "model.share"
+    MODEL_USE = "model.use"
+
+    REVIEW_VIEW = "review.view"
+    REVIEW_REQUEST = "review.request"
+    REVIEW_COMMENT = "review.comment"
+    REVIEW_DECIDE = "review.decide"
+
+    LEDGER_VIEW = "ledger.view"
+    PERSON_VIEW = "person.view"
+    PERSON_MANAGE = "person.manage"
+    SITE_ADMINISTER = "site.administer"
+
+
+class Role(StrEnum):
+    """A named set of permissions that a person holds in the organisation or in one team."""
+
+    EMPLOYEE = "employee"
+    BUSINESS_ANALYST = "business_analyst"
+    PROJECT_MANAGER = "project_manager"
+    DOMAIN_EXPERT = "domain_expert"
+    DATA_STEWARD = "data_steward"
+    DATA_SCIENTIST = "data_scientist"
+    ML_ENGINEER = "ml_engineer"
+    TEAM_OWNER = "team_owner"
+    GUEST = "guest"
+    REVIEWER = "reviewer"
+    AUDITOR = "auditor"
+    ADMINISTRATOR = "administrator"
+
+
+P = Permission
+
+ORGANISATION_ROLES = frozenset({Role.EMPLOYEE, Role.REVIEWER, Role.AUDITOR, Role.ADMINISTRATOR})
+"""Roles held in the whole organisation. Every other role is held in one team."""
+
+_TEAM_READ = frozenset({P.TEAM_VIEW, P.USE_CASE_VIEW, P.DATASET_VIEW, P.JOB_VIEW, P.MODEL_VIEW, P.REVIEW_VIEW})
+_TALK = frozenset({P.REVIEW_COMMENT})
+_DESCRIBE = frozenset({P.USE_CASE_PROPOSE, P.USE_CASE_EDIT, P.REVIEW_REQUEST}) | _TALK
+_BUILD = (
+    frozenset(
+        {
+            P.DATASET_REGISTER,
+            P.DATASET_EDIT,
+            P.DATASET_UPLOAD,
+            P.DATASET_DOWNLOAD,
+            P.DATASET_CLEAR,
+            P.BASE_MODEL_IMPORT,
+            P.JOB_SUBMIT,
+            P.JOB_CONTROL,
+            P.MODEL_REGISTER,
+            P.MODEL_PUBLISH,
+            P.MODEL_USE,
+        }
+    )
+    | _DESCRIBE
+)
+_READ_ALL = _TEAM_READ | {P.BASE_MODEL_VIEW, P.PERSON_VIEW}
+
+ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
+    Role.EMPLOYEE: frozenset({P.USE_CASE_PROPOSE, P.BASE_MODEL_VIEW}),
+    Role.BUSINESS_ANALYST: _TEAM_READ | _DESCRIBE | {P.MODEL_USE},
+    Role.PROJECT_MANAGER: _TEAM_READ | _DESCRIBE | {P.USE_CASE_MOVE, P.MODEL_USE},
+    Role.DOMAIN_EXPERT: _TEAM_READ | _TALK | {P.MODEL_USE},
+    Role.DATA_STEWARD: _TEAM_READ
+    | _TALK
+    | {
+        P.DATASET_REGISTER,
+        P.DATASET_EDIT,
+        P.DATASET_UPLOAD,
+        P.DATASET_DOWNLOAD,
+        P.DATASET_WITHDRAW,
+        P.DATASET_SHARE,
+        P.DATASET_CLEAR,
+        P.REVIEW_REQUEST,
+    },
+    Role.DATA_SCIENTIST: _TEAM_READ | _BUILD,
+    Role.ML_ENGINEER: _TEAM_READ | _BUILD | {P.MODEL_RETIRE},
+    Role.TEAM_OWNER: _TEAM_READ
+    | _BUILD
+    | {
+        P.TEAM_EDIT,
+        P.MEMBER_MANAGE,
+        P.USE_CASE_MOVE,
+        P.DATASET_WITHDRAW,
+        P.DATASET_SHARE,
+        P.MODEL_RETIRE,
+        P.MODEL_SHARE,
+        P.PERSON_VIEW,
+    },
+    Role.GUEST: frozenset({P.TEAM_VIEW, P.USE_CASE_VIEW, P.MODEL_VIEW, P.MODEL_USE}) | _TALK,
+    # A reviewer reads everything that can be put before them and decides; they build nothing, so that no one
+    # can be asked to approve their own work by holding two hats at once.
+    Role.REVIEWER: _READ_ALL | {P.REVIEW_COMMENT, P.REVIEW_DECIDE, P.BASE_MODEL_ALLOW, P.MODEL_RETIRE},
+    Role.AUDITOR: _READ_ALL | {P.LEDGER_VIEW},
+    # An administrator looks after people, teams and machines and has no say over approvals.
+    Role.ADMINISTRATOR: _READ_ALL
+    | {
+        P.TEAM_CREATE,
+        P.TEAM_EDIT,
+        P.MEMBER_MANAGE,
+        P.GOAL_MANAGE,
+        P.PERSON_MANAGE,
+        P.BASE_MODEL_IMPORT,
+        P.SITE_ADMINISTER,
+        P.JOB_CONTROL,
+    },
+}
+
+SHAREABLE: dict[str, frozenset[Permission]] = {
+    "projects.dataset": frozenset({P.DATASET_VIEW, P.DATASET_DOWNLOAD}),
+    "training.registeredmodel": frozenset({P.MODEL_VIEW, P.MODEL_USE}),
+}
+"""What may be granted on one single object, to one person, until a date. Keys are model labels."""
+
+
+class Gate(StrEnum):
+    """A point that work cannot pass until other people agreed to exactly what they were shown."""
+
+    USE_CASE_DEVELOPMENT = "use_case_development"
+    DATASET_USE = "dataset_use"
+    MODEL_PUBLICATION = "model_publication"
+
+
+@dataclass(frozen=True)
+class GateRule:
+    """Who may open a gate: the permission an approver needs and how many different people must approve."""
+
+    question: str
+    approver: Permission
+    quorum: int
+
+
+GATES: dict[Gate, GateRule] = {
+    Gate.USE_CASE_DEVELOPMENT: GateRule("May this use case be developed?", P.REVIEW_DECIDE, 1),
+    Gate.DATASET_USE: GateRule("May this dataset version be used for this use case?", P.REVIEW_DECIDE, 1),
+    Gate.MODEL_PUBLICATION: GateRule("May this model version be published to this audience?", P.REVIEW_DECIDE, 1),
+}
+
+
+class TokenScope(StrEnum):
+    """What an API token may be used for; a token never exceeds the person it belongs to."""
+
+    READ = "read"
+    WRITE = "write"
+    TRAIN = "train"
+    REVIEW = "review"
+    PREDICT = "predict"
+    ADMIN = "admin"
+
+
+_READ = frozenset(p for p in Permission if p.endswith(".view"))
+_ADMIN = frozenset(
+    {
+        P.TEAM_CREATE,
+        P.TEAM_EDIT,
+        P.MEMBER_MANAGE,
+        P.GOAL_MANAGE,
+        P.PERSON_MANAGE,
+        P.SITE_ADMINISTER,
+        P.BASE_MODEL_IMPORT,
+        P.BASE_MODEL_ALLOW,
+    }
+)
+_TRAIN = frozenset({P.JOB_SUBMIT, P.JOB_CONTROL})
+_REVIEW = frozenset({P.REVIEW_DECIDE, P.REVIEW_COMMENT})
+
+SCOPE_PERMISSIONS: dict[TokenScope, frozenset[Permission]] = {
+    TokenScope.READ: _READ | {P.DATASET_DOWNLOAD},
+    TokenScope.WRITE: frozenset(Permission) - _READ - _ADMIN - _TRAIN - _REVIEW - {P.MODEL_USE, P.DATASET_DOWNLOAD},
+    TokenScope.TRAIN: _TRAIN,
+    TokenScope.REVIEW: _REVIEW,
+    TokenScope.PREDICT: frozenset({P.MODEL_USE}),
+    TokenScope.ADMIN: _ADMIN,
+}
+
+
+def team_permissions() -> list[tuple[str, str]]:
+    """Return (codename, label) of every permission that a role can hold in one team, for the team model's Meta."""
+    held = set().union(*(ROLE_PERMISSIONS[role] for role in Role if role not in ORGANISATION_ROLES))
+    return [(p.value, f"Can {p.value.replace('.', ': ').replace('_', ' ')}") for p in Permission if p in held]
+
+
+def shareable_permissions(label: str) -> list[tuple[str, str]]:
+    """Return (codename, label) of what may be shared on one object of the model `label`, for its Meta."""
+    return [(p.value, f"Can {p.value.replace('.', ': ')} (shared)") for p in Permission if p in SHAREABLE[label]]

@@ -1,0 +1,1 @@
+"""Proofs as pure functions: canonical form, Merkle tree, signed notes. No database, no clock, no Django."""

@@ -1,0 +1,278 @@
+"""Who may do what: the one place that reads roles, guardian's object permissions, shares and token scopes.
+
+A page or an endpoint never decides by itself. It loads objects through `Model.objects.visible_to(user)`, which ends here,
+and acts through a service, which calls `require`. Rights come from `governance.policy` alone; a superuser has none by
+being one.
+"""
+
+from __future__ import annotations
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth.models import Permission as PermissionRow
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import PermissionDenied
+from django.db.models import BigIntegerField, Q
+from django.db.models.functions import Cast
+from django.utils import timezone
+from guardian.models import UserObjectPermission
+from guardian.shortcuts import assign_perm, remove_perm
+
+from governance.models import RoleAssignment, Share
+from governance.policy import (
+    ORGANISATION_ROLES,
+    ROLE_PERMISSIONS,
+    SCOPE_PERMISSIONS,
+    SHAREABLE,
+    Permission,
+    Role,
+    TokenScope,
+)
+
+
+class Denied(PermissionDenied):
+    """A refusal that carries its reason; the page, the API and the ledger show the same sentence.
+
+    `code` is a stable word for programs; `missing` lists what would have to be true, each a sentence.
+    """
+
+    def __init__(self, reason: str, *, code: str = "denied", missing: list[str] | None = None, subject=None):
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+        self.missing = missing or []
+        self.subject = subject
+
+
+class _Grants:
+    """What one person holds, read once per request: permissions in the organisation and per team."""
+
+    def __init__(self, user):
+        now = timezone.now()
+        self.organisation: set[str] = set()
+        self.teams: dict[int, set[str]] = {}
+        self.roles: set[tuple[str, int | None]] = set()
+        if not (user.is_authenticated and user.is_active):
+            return
+        live: dict[int, set[str]] = {}
+        lapsed = False
+        for role, scope_id, expires_at in RoleAssignment.objects.filter(user=user).values_list(
+            "role", "scope_id", "expires_at"
+        ):
+            if expires_at is not None and expires_at <= now:
+                lapsed = True
+                continue
+            self.roles.add((role, scope_id))
+            if scope_id is None:
+                self.organisation |= ROLE_PERMISSIONS[Role(role)]
+            else:
+                live.setdefault(scope_id, set()).update(ROLE_PERMISSIONS[Role(role)])
+        rows = UserObjectPermission.objects.filter(
+            user=user, content_type=ContentType.objects.get_for_model(scope_model())
+        ).values_list("object_pk", "permission__codename")
+        for object_pk, codename in rows:
+            self.teams.setdefault(int(object_pk), set()).add(codename)
+        if lapsed:
+            # Guardian's rows have no end date: until the sweeper removes them, an assignment that has ended must
+            # not count for a second longer.
+            self.teams = {team: held & live.get(team, set()) for team, held in self.teams.items()}
+
+
+def scope_model():
+    """Return the model whose rows are the teams that a role can be held in."""
+    return apps.get_model(settings.GATEHOUSE_SCOPE_MODEL)
+
+
+def _grants(user) -> _Grants:
+    cached = getattr(user, "_gatehouse_grants", None)
+    if cached is None:
+        cached = _Grants(user)
+        user._gatehouse_grants = cached
+    return cached
+
+
+def forget(user) -> None:
+    """Read the person's rights afresh next time; called after their roles change."""
+    if hasattr(user, "_gatehouse_grants"):
+        del user._gatehouse_grants
+
+
+def _token_allows(user, permission: Permission, scope_id: int | None) -> bool:
+    """A request made with a token is limited to the token's scopes, and to its team where it names one."""
+    token = getattr(user, "token", None)
+    if token is None:
+        return True
+    if not any(permission in SCOPE_PERMISSIONS[TokenScope(scope)] for scope in token.scopes):
+        return False
+    return token.scope_id is None or scope_id == token.scope_id
+
+
+def organisation_allows(user, permission: Permission | str) -> bool:
+    """Return whether `user` holds the permission in the whole organisation."""
+    permission = Permission(permission)
+    return permission in _grants(user).organisation and _token_allows(user, permission, None)
+
+
+def scope_ids(user, permission: Permission | str) -> set[int]:
+    """Return the ids of the teams in which `user` holds the permission by a team role."""
+    permission = Permission(permission)
+    return {
+        team
+        for team, held in _grants(user).teams.items()
+        if permission in held and _token_allows(user, permission, team)
+    }
+
+
+def scope_id_of(subject) -> int | None:
+    """Return the id of the team that the subject belongs to; None means the organisation."""
+    if subject is None:
+        return None
+    if isinstance(subject, scope_model()):
+        return subject.pk
+    return getattr(subject, "scope_id", None)
+
+
+def allows(user, permission: Permission | str, subject=None) -> bool:
+    """Return whether `user` may do this to the subject (a team, something in a team, or None for the organisation)."""
+    permission = Permission(permission)
+    if not (user.is_authenticated and user.is_active):
+        return False
+    scope_id = scope_id_of(subject)
+    if not _token_allows(user, permission, scope_id):
+        return False
+    grants = _grants(user)
+    if permission in grants.organisation:
+        return True
+    if scope_id is not None and permission in grants.teams.get(scope_id, ()):
+        return True
+    return subject is not None and _shared(user, permission, subject)
+
+
+def require(actor, permission: Permission | str, subject=None) -> None:
+    """Raise Denied with a reason unless `actor` may do this. An actor who is None is a programming error."""
+    if actor is None:
+        raise TypeError("actor is None; background work acts for a named person")
+    permission = Permission(permission)
+    if actor.is_service or allows(actor, permission, subject):
+        return
+    token = getattr(actor, "token", None)
+    if token is not None and not _token_allows(actor, permission, scope_id_of(subject)):
+        raise Denied(
+            f"This token's scopes ({', '.join(token.scopes)}) do not include “{permission.value}”. "
+            "Create a token with a scope that does.",
+            code="token_scope",
+            subject=subject,
+        )
+    roles = [
+        role.value.replace("_", " ")
+        for role in Role
+        if permission in ROLE_PERMISSIONS[role] and (role in ORGANISATION_ROLES or subject is not None)
+    ]
+    where = " in this team" if scope_id_of(subject) is not None else ""
+    raise Denied(
+        f"You need the permission “{permission.value}”{where}; it comes with the role "
+        f"{' or '.join(roles) if roles else 'nobody holds'}. Ask the team owner or an administrator.",
+        code="missing_permission",
+        subject=subject,
+    )
+
+
+def visible(queryset, user, permission: Permission | str, *, scope: str = "team_id"):
+    """Return the rows of `queryset` on which `user` holds the permission.
+
+    `scope` is the lookup that leads from a row to its team's id. Costs no query of its own beyond reading the person's
+    rights once per request; shared objects are an uncorrelated subquery.
+    """
+    permission = Permission(permission)
+    if not (user.is_authenticated and user.is_active):
+        return queryset.none()
+    if user.is_service or organisation_allows(user, permission):
+        return queryset
+    rule = Q(**{f"{scope}__in": scope_ids(user, permission)})
+    shared = shared_ids(user, permission, queryset.model)
+    if shared is not None:
+        rule |= Q(pk__in=shared)
+    return queryset.filter(rule)
+
+
+def shared_ids(user, permission: Permission | str, model):
+    """Return a queryset of ids of `model` rows shared with `user`, or None where this model is never shared."""
+    permission = Permission(permission)
+    label = model._meta.label_lower
+    if permission not in SHAREABLE.get(label, ()):
+        return None
+    token = getattr(user, "token", None)
+    if token is not None and not any(permission in SCOPE_PERMISSIONS[TokenScope(s)] for s in token.scopes):
+        return None
+    content_type = ContentType.objects.get_for_model(model)
+    in_force = Share.objects.filter(
+        user=user, permission=permission.value, content_type=content_type, expires_at__gt=timezone.now()
+    )
+    return (
+        UserObjectPermission.objects.filter(
+            user=user, permission__codename=permission.value, content_type=content_type
+        )
+        .annotate(shared_id=Cast("object_pk", BigIntegerField()))
+        .filter(shared_id__in=in_force.values("object_id"))
+        .values("shared_id")
+    )
+
+
+def _shared(user, permission: Permission, subject) -> bool:
+    ids = shared_ids(user, permission, type(subject)) if hasattr(subject, "_meta") else None
+    return ids is not None and ids.filter(shared_id=subject.pk).exists()
+
+
+def may_approve(user, permission: Permission | str, *, requester_id: int) -> bool:
+    """Return whether `user` may decide a request: holds the permission and did not ask themselves."""
+    return user.pk != requester_id and organisation_allows(user, permission)
+
+
+def holders(permission: Permission | str):
+    """Return the people who hold the permission in the whole organisation now."""
+    from governance.models import User
+
+    roles = [r.value for r in ORGANISATION_ROLES if Permission(permission) in ROLE_PERMISSIONS[r]]
+    return User.objects.people().filter(
+        is_active=True,
+        pk__in=RoleAssignment.objects.live().filter(scope_id=None, role__in=roles).values("user_id"),
+    )
+
+
+def sync_team(user, scope_id: int) -> None:
+    """Make guardian's rows on the team equal to what the person's live roles there give."""
+    team = scope_model().objects.get(pk=scope_id)
+    content_type = ContentType.objects.get_for_model(team)
+    wanted: set[str] = set()
+    for role in RoleAssignment.objects.live().filter(user=user, scope_id=scope_id).values_list("role", flat=True):
+        wanted |= {p.value for p in ROLE_PERMISSIONS[Role(role)]}
+    held = set(
+        UserObjectPermission.objects.filter(user=user, content_type=content_type, object_pk=str(scope_id)).values_list(
+            "permission__codename", flat=True
+        )
+    )
+    rows = {
+        row.codename: row
+        for row in PermissionRow.objects.filter(content_type=content_type, codename__in=wanted | held)
+    }
+    for codename in sorted(wanted - held):
+        assign_perm(rows[codename], user, team)
+    for codename in sorted(held - wanted):
+        remove_perm(rows[codename], user, team)
+    forget(user)
+
+
+def grant_object(user, permission: Permission, subject) -> None:
+    """Write guardian's row behind a Share."""
+    row = PermissionRow.objects.get(
+        content_type=ContentType.objects.get_for_model(subject), codename=permission.value
+    )
+    assign_perm(row, user, subject)
+
+
+def revoke_object(user, permission: Permission, subject) -> None:
+    """Remove guardian's row behind a Share."""
+    row = PermissionRow.objects.get(
+        content_type=ContentType.objects.get_for_model(subject), codename=permission.value
+    )
+    remove_perm(row, user, subject)

@@ -1,0 +1,364 @@
+"""The ledger: the only writer of entries, the sequencer that seals them, and the check that everything is sound.
+
+`record` runs inside the business transaction and fails closed: no entry, no commit. It does not serialise writers: an
+entry gets its number later, when the one sequencer seals what has been committed.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.conf import settings
+from django.db import connection, models, transaction
+from django.utils import timezone
+
+from governance.actions import Action
+from governance.models import Checkpoint, ErasableText, LedgerEntry, PendingEntry, SealedEntry, User
+from governance.proofs import canonical, merkle, notes
+
+VERSION = 1
+SEALING_LOCK = 0x6761_7465
+"""The PostgreSQL advisory lock that makes the sequencer the only one ("gate")."""
+
+request_id: contextvars.ContextVar[str] = contextvars.ContextVar("ledger_request_id", default="")
+"""The id of the HTTP request, or of the job, within which entries are being made."""
+
+
+class LedgerError(RuntimeError):
+    """An entry cannot be made as asked; the message says why. The caller's transaction must not commit."""
+
+
+class NoKey(LedgerError):
+    """The signing key is missing or unreadable."""
+
+
+def record(
+    action: Action,
+    *,
+    actor: User,
+    subject: models.Model | None = None,
+    details: dict | None = None,
+    texts: dict[str, str] | None = None,
+    digest: str = "",
+    on_behalf_of: User | None = None,
+    scope_id: int | None = None,
+) -> LedgerEntry:
+    """Add one entry to the transaction that is open and return it.
+
+    `details` must be canonical (no floats, no free text about people); free text and personal data go into `texts`,
+    of which the entry holds only salted commitments. Raises LedgerError for an unknown action, a missing actor, or
+    outside a transaction; NotCanonical for details that have no canonical form.
+    """
+    if not isinstance(action, Action):
+        raise LedgerError(f"{action!r} is not in governance.actions.Action; add it there first")
+    if actor is None or actor.pk is None:
+        raise LedgerError(f"{action.value}: an entry without an actor proves nothing")
+    if not connection.in_atomic_block:
+        raise LedgerError(f"{action.value}: record() belongs inside the transaction of the change that it records")
+    if scope_id is None and subject is not None:
+        from governance.services import access
+
+        scope_id = access.scope_id_of(subject)
+    at = timezone.now()
+    subject_type = subject._meta.label_lower if subject is not None else ""
+    subject_id = str(subject.pk) if subject is not None else ""
+    held = [(name, secrets.token_bytes(16), text) for name, text in sorted((texts or {}).items()) if text]
+    data = canonical.encode(
+        {
+            "v": VERSION,
+            "at": at,
+            "action": action.value,
+            "actor": str(actor.ledger_id),
+            "on_behalf_of": str(on_behalf_of.ledger_id) if on_behalf_of else None,
+            "subject": {"type": subject_type, "id": subject_id, "digest": digest},
+            "scope": scope_id,
+            "request": request_id.get(),
+            "details": details or {},
+            "texts": {name: canonical.commitment(salt, text) for name, salt, text in held},
+            "nonce": secrets.token_hex(8),
+        }
+    )
+    entry = LedgerEntry.objects.create(
+        at=at,
+        action=action.value,
+        actor=actor,
+        on_behalf_of=on_behalf_of,
+        subject_type=subject_type,
+        subject_id=subject_id,
+        subject_digest=digest,
+        scope_id=scope_id,
+        request_id=request_id.get(),
+        canonical=data,
+        leaf_hash=merkle.leaf_hash(data),
+    )
+    if held:
+        ErasableText.objects.bulk_create(
+            ErasableText(entry=entry, name=name, salt=salt, text=text) for name, salt, text in held
+        )
+    PendingEntry.objects.create(entry=entry)
+    return entry
+
+
+def changes(before: dict, after: dict, *, free_text: set[str] = frozenset()) -> tuple[dict, dict[str, str]]:
+    """Return (details, texts) for `record`: what differs, with free text kept behind commitments.
+
+    Keys are field names; values must be canonical. A free-text field appears in details by name alone.
+    """
+    changed: dict[str, object] = {}
+    texts: dict[str, str] = {}
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        if name in free_text:
+            changed[name] = "text"
+            texts[f"{name}:before"], texts[f"{name}:after"] = str(old or ""), str(new or "")
+        else:
+            changed[name] = {"before": canonical.plain(old), "after": canonical.plain(new)}
+    return {"changed": changed}, texts
+
+
+def body(entry: LedgerEntry) -> dict:
+    """Return the entry's canonical object as Python values."""
+    return json.loads(bytes(entry.canonical))
+
+
+@dataclass
+class Change:
+    """One field of an entry, before and after, for a person to read."""
+
+    name: str
+    before: str
+    after: str
+
+
+def changes_of(entry: LedgerEntry) -> list[Change]:
+    """Return the before-and-after of an entry made with `changes`; erased texts read "(erased)"."""
+    found: list[Change] = []
+    texts = {text.name: text.text for text in entry.texts.all()}
+    for name, value in (body(entry)["details"].get("changed") or {}).items():
+        if value == "text":
+            found.append(
+                Change(
+                    name,
+                    texts.get(f"{name}:before", ""),
+                    texts.get(f"{name}:after", ""),
+                )
+            )
+        else:
+            found.append(Change(name, _readable(value["before"]), _readable(value["after"])))
+    return found
+
+
+def _readable(value) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+
+
+# The signing key
+
+
+def ensure_key() -> Path:
+    """Create the Ed25519 key of the sequencer where there is none (mode 0600) and return its path."""
+    path = Path(settings.LEDGER_KEY_FILE)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        key = Ed25519PrivateKey.generate()
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(key.private_bytes_raw().hex() + "\n")
+        path.with_suffix(".pub").write_text(key.public_key().public_bytes_raw().hex() + "\n")
+    return path
+
+
+def _key() -> Ed25519PrivateKey:
+    path = Path(settings.LEDGER_KEY_FILE)
+    try:
+        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text().strip()))
+    except (OSError, ValueError) as error:
+        raise NoKey(
+            f"The ledger's signing key {path} cannot be read ({error}). "
+            "Create one with `python manage.py seal_ledger --ensure-key`, or restore it from your backup."
+        ) from error
+
+
+def public_key() -> bytes:
+    """Return the 32 bytes of the public key; raises NoKey."""
+    path = Path(settings.LEDGER_KEY_FILE).with_suffix(".pub")
+    try:
+        return bytes.fromhex(path.read_text().strip())
+    except (OSError, ValueError):
+        return _key().public_key().public_bytes_raw()
+
+
+# Sealing
+
+
+def seal(*, batch: int = 10_000) -> int:
+    """Number what has been committed since, sign a checkpoint over it, and return how many entries were sealed.
+
+    Only one sequencer works at a time: an advisory lock on PostgreSQL, the writer's lock on SQLite. Raises NoKey.
+    """
+    key = _key()
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [SEALING_LOCK])
+                if not cursor.fetchone()[0]:
+                    return 0
+        waiting = list(
+            PendingEntry.objects.order_by("entry_id").values_list("entry_id", "entry__leaf_hash")[:batch]
+        )
+        if not waiting:
+            return 0
+        last = Checkpoint.objects.order_by("-size").first()
+        size = last.size if last else 0
+        frontier = [bytes.fromhex(peak) for peak in last.frontier] if last else []
+        sealed = []
+        for entry_id, leaf in waiting:
+            sealed.append(SealedEntry(number=size, entry_id=entry_id))
+            frontier = merkle.append(frontier, size, bytes(leaf))
+            size += 1
+        SealedEntry.objects.bulk_create(sealed, batch_size=1000)
+        for start in range(0, len(waiting), 500):
+            PendingEntry.objects.filter(entry_id__in=[e for e, _ in waiting[start : start + 500]]).delete()
+        root = merkle.root(frontier)
+        Checkpoint.objects.create(
+            size=size,
+            root=root,
+            frontier=[peak.hex() for peak in frontier],
+            note=notes.sign(notes.text(settings.LEDGER_ORIGIN, size, root), settings.LEDGER_ORIGIN, key),
+            at=timezone.now(),
+        )
+    return len(waiting)
+
+
+# Verification
+
+
+@dataclass
+class Report:
+    """What `verify` found: sound up to `size` entries, or the first entry or checkpoint that is not."""
+
+    size: int = 0
+    checkpoints: int = 0
+    unsealed: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        """Return whether nothing was found wrong."""
+        return not self.problems
+
+
+def _columns_differ(entry: LedgerEntry, ids: dict[int, str]) -> str:
+    """Return the name of the first indexed column that the canonical bytes contradict, or an empty string."""
+    held = body(entry)
+    expected = {
+        "at": canonical.instant(entry.at),
+        "action": entry.action,
+        "actor": ids.get(entry.actor_id),
+        "on_behalf_of": ids.get(entry.on_behalf_of_id) if entry.on_behalf_of_id else None,
+        "scope": entry.scope_id,
+        "request": entry.request_id,
+    }
+    for name, value in expected.items():
+        if held.get(name) != value:
+            return name
+    subject = {"type": entry.subject_type, "id": entry.subject_id, "digest": entry.subject_digest}
+    return "subject" if held.get("subject") != subject else ""
+
+
+def _in_order(chunk: int) -> Iterator[tuple[int, LedgerEntry]]:
+    start = -1
+    while True:
+        rows = list(
+            SealedEntry.objects.filter(number__gt=start)
+            .order_by("number")
+            .select_related("entry")
+            .prefetch_related("entry__texts")[:chunk]
+        )
+        if not rows:
+            return
+        for row in rows:
+            yield row.number, row.entry
+        start = rows[-1].number
+
+
+def verify(*, chunk: int = 2000) -> Report:
+    """Recompute every leaf, every column, every text's commitment, every root and every signature; return a Report.
+
+    It stops at the first entry that is wrong, since nothing after it can be believed.
+    """
+    report = Report(unsealed=PendingEntry.objects.count())
+    key = public_key()
+    ids = {pk: str(ledger_id) for pk, ledger_id in User.objects.values_list("pk", "ledger_id")}
+    marks = Checkpoint.objects.order_by("size").iterator(chunk_size=chunk)
+    mark = next(marks, None)
+    frontier: list[bytes] = []
+    expected = 0
+    for number, entry in _in_order(chunk):
+        if number != expected:
+            report.problems.append(f"Entry {expected} is missing: the next one present has number {number}.")
+            return report
+        data = bytes(entry.canonical)
+        if merkle.leaf_hash(data) != bytes(entry.leaf_hash):
+            report.problems.append(f"Entry {number} (row {entry.pk}): its bytes do not have the leaf hash stored.")
+            return report
+        try:
+            wrong = _columns_differ(entry, ids)
+        except (ValueError, AttributeError):
+            wrong = "canonical form"
+        if wrong:
+            report.problems.append(f"Entry {number} (row {entry.pk}): the column “{wrong}” differs from its bytes.")
+            return report
+        commitments = body(entry)["texts"]
+        for text in entry.texts.all():
+            if commitments.get(text.name) != canonical.commitment(bytes(text.salt), text.text):
+                report.problems.append(f"Entry {number} (row {entry.pk}): the text “{text.name}” was changed.")
+                return report
+        frontier = merkle.append(frontier, number, bytes(entry.leaf_hash))
+        expected += 1
+        while mark is not None and mark.size == expected:
+            problem = _checkpoint_problem(mark, frontier, key)
+            if problem:
+                report.problems.append(problem)
+                return report
+            report.checkpoints += 1
+            report.size = expected
+            mark = next(marks, None)
+        if mark is not None and mark.size < expected:
+            report.problems.append(f"The checkpoint at {mark.size} is out of order.")
+            return report
+    if mark is not None:
+        report.problems.append(f"A checkpoint speaks of {mark.size} entries; only {expected} are left.")
+    elif expected > report.size:
+        report.problems.append(f"Entries from {report.size} on are numbered but no checkpoint covers them.")
+    return report
+
+
+def _checkpoint_problem(mark: Checkpoint, frontier: list[bytes], key: bytes) -> str:
+    root = merkle.root(frontier)
+    if bytes(mark.root) != root:
+        return f"The checkpoint at {mark.size} has another root than its entries."
+    try:
+        origin, size, signed = notes.verify(mark.note, settings.LEDGER_ORIGIN, key)
+    except notes.BadNote as error:
+        return f"The checkpoint at {mark.size}: {error}."
+    if (origin, size, signed) != (settings.LEDGER_ORIGIN, mark.size, root):
+        return f"The signed note of the checkpoint at {mark.size} speaks of another tree."
+    return ""
+
+
+def text_digest(text: str) -> str:
+    """Return the SHA-256 of a text in hex, for details that must not hold the text itself."""
+    return hashlib.sha256(text.encode()).hexdigest()

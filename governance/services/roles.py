@@ -1,0 +1,164 @@
+"""Roles granted, revoked and expired, and single objects shared; guardian's rows follow through `access`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.contrib.contenttypes.models import ContentType
+from django.db import transaction
+from django.utils import timezone
+
+from governance.actions import Action
+from governance.models import RoleAssignment, Share, User
+from governance.policy import ORGANISATION_ROLES, SHAREABLE, Permission, Role
+from governance.services import access, ledger
+
+
+class Invalid(ValueError):
+    """The role, place or date does not fit; the message says what does."""
+
+
+@transaction.atomic
+def grant(
+    *, actor: User, user: User, role: Role | str, team=None, expires_at: datetime | None = None
+) -> RoleAssignment:
+    """Give `user` the role in `team` (or in the organisation) and return the assignment, also if it was there.
+
+    Raises Denied without member.manage in the team (person.manage for the organisation), Invalid for a role that does
+    not belong there or a guest without an end date.
+    """
+    role = Role(role)
+    if role in ORGANISATION_ROLES:
+        if team is not None:
+            raise Invalid(f"“{role.value}” is a role in the whole organisation, not in one team.")
+        access.require(actor, Permission.PERSON_MANAGE)
+        if user.pk == actor.pk and role is Role.REVIEWER:
+            raise access.Denied(
+                "You cannot make yourself a reviewer; another administrator has to.", code="own_role", subject=user
+            )
+    else:
+        if team is None:
+            raise Invalid(f"“{role.value}” is a role in one team: say which.")
+        access.require(actor, Permission.MEMBER_MANAGE, team)
+    if role is Role.GUEST and expires_at is None:
+        raise Invalid("A guest needs an end date.")
+    if expires_at is not None and expires_at <= timezone.now():
+        raise Invalid("The end date is in the past.")
+    assignment, created = RoleAssignment.objects.get_or_create(
+        user=user,
+        role=role.value,
+        scope_id=team.pk if team else None,
+        defaults={"granted_by": actor, "expires_at": expires_at},
+    )
+    if not created and assignment.expires_at != expires_at:
+        assignment.expires_at = expires_at
+        assignment.save(update_fields=["expires_at"])
+        created = True
+    if team is not None:
+        access.sync_team(user, team.pk)
+    access.forget(user)
+    if created:
+        ledger.record(
+            Action.ROLE_GRANTED,
+            actor=actor,
+            subject=assignment,
+            details={"person": str(user.ledger_id), "role": role.value, "until": expires_at},
+            scope_id=team.pk if team else None,
+        )
+    return assignment
+
+
+@transaction.atomic
+def revoke(*, actor: User, assignment: RoleAssignment) -> None:
+    """Take a role away at once. Raises Denied."""
+    team = access.scope_model().objects.get(pk=assignment.scope_id) if assignment.scope_id else None
+    access.require(actor, Permission.MEMBER_MANAGE if team else Permission.PERSON_MANAGE, team)
+    _remove(actor, assignment, Action.ROLE_REVOKED)
+
+
+@transaction.atomic
+def expire(*, actor: User) -> int:
+    """Remove every assignment and share whose end date has passed; return how many. For the scheduler."""
+    access.require(actor, Permission.PERSON_MANAGE)
+    now = timezone.now()
+    count = 0
+    for assignment in RoleAssignment.objects.filter(expires_at__lte=now).select_related("user"):
+        _remove(actor, assignment, Action.ROLE_EXPIRED)
+        count += 1
+    for share in Share.objects.filter(expires_at__lte=now).select_related("user", "content_type"):
+        _unshare(actor, share)
+        count += 1
+    return count
+
+
+def _remove(actor: User, assignment: RoleAssignment, action: Action) -> None:
+    user, scope_id = assignment.user, assignment.scope_id
+    ledger.record(
+        action,
+        actor=actor,
+        subject=assignment,
+        details={"person": str(user.ledger_id), "role": assignment.role},
+        scope_id=scope_id,
+    )
+    assignment.delete()
+    if scope_id is not None:
+        access.sync_team(user, scope_id)
+    access.forget(user)
+
+
+_SHARE_RIGHT = {
+    "projects.dataset": Permission.DATASET_SHARE,
+    "training.registeredmodel": Permission.MODEL_SHARE,
+}
+
+
+@transaction.atomic
+def share(
+    *, actor: User, user: User, permission: Permission | str, subject, purpose: str, expires_at: datetime
+) -> Share:
+    """Open one object to one person until a date. Raises Denied, or Invalid for what cannot be shared."""
+    permission = Permission(permission)
+    label = subject._meta.label_lower
+    if permission not in SHAREABLE.get(label, ()):
+        raise Invalid(f"“{permission.value}” cannot be given on a single {subject._meta.verbose_name}.")
+    access.require(actor, _SHARE_RIGHT[label], subject)
+    if expires_at <= timezone.now():
+        raise Invalid("The end date is in the past.")
+    if not purpose.strip():
+        raise Invalid("Say what the share is for; the reviewer and the auditor will read it.")
+    row, _created = Share.objects.update_or_create(
+        user=user,
+        permission=permission.value,
+        content_type=ContentType.objects.get_for_model(subject),
+        object_id=subject.pk,
+        defaults={"purpose": purpose, "granted_by": actor, "expires_at": expires_at, "granted_at": timezone.now()},
+    )
+    access.grant_object(user, permission, subject)
+    ledger.record(
+        Action.OBJECT_SHARED,
+        actor=actor,
+        subject=subject,
+        details={"person": str(user.ledger_id), "permission": permission.value, "until": expires_at},
+        texts={"purpose": purpose},
+    )
+    return row
+
+
+@transaction.atomic
+def unshare(*, actor: User, share: Share) -> None:
+    """End a share at once. Raises Denied."""
+    access.require(actor, _SHARE_RIGHT[share.subject._meta.label_lower], share.subject)
+    _unshare(actor, share)
+
+
+def _unshare(actor: User, share: Share) -> None:
+    subject = share.subject
+    if subject is not None:
+        access.revoke_object(share.user, Permission(share.permission), subject)
+        ledger.record(
+            Action.OBJECT_UNSHARED,
+            actor=actor,
+            subject=subject,
+            details={"person": str(share.user.ledger_id), "permission": share.permission},
+        )
+    share.delete()

@@ -1,0 +1,96 @@
+"""API tokens: minted, shown once, recognised, revoked."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from governance.actions import Action
+from governance.models import ApiToken, User
+from governance.policy import Permission, TokenScope
+from governance.services import access, ledger
+
+PREFIX = "gh_"
+MAX_DAYS = 366
+_TOUCH = timedelta(minutes=1)
+
+
+class Invalid(ValueError):
+    """The token cannot be made as asked; the message says why."""
+
+
+@transaction.atomic
+def create(
+    *, actor: User, user: User, name: str, scopes: list[str], days: int, team=None
+) -> tuple[ApiToken, str]:
+    """Mint a token for `user`; return the row and the token itself, which is never shown again.
+
+    A person mints their own; an administrator (or the operator's shell) may mint for others. Raises Denied, Invalid.
+    """
+    if actor.pk != user.pk:
+        access.require(actor, Permission.PERSON_MANAGE)
+    if getattr(actor, "token", None) is not None:
+        raise access.Denied("A token cannot make another token; sign in to create one.", code="token_by_token")
+    unknown = [scope for scope in scopes if scope not in set(TokenScope)]
+    if unknown or not scopes:
+        known = ", ".join(TokenScope)
+        raise Invalid(f"Unknown scope “{unknown[0]}”; choose from {known}." if unknown else f"Choose from {known}.")
+    if not 1 <= days <= MAX_DAYS:
+        raise Invalid(f"A token lives from 1 to {MAX_DAYS} days; {days} is outside.")
+    if not user.is_active or user.is_service:
+        raise Invalid(f"{user.email} cannot sign in, so a token for them would be of no use.")
+    if not name.strip():
+        raise Invalid("Give the token a name that tells what uses it.")
+    secret = PREFIX + secrets.token_urlsafe(32)
+    token = ApiToken.objects.create(
+        user=user,
+        name=name.strip(),
+        prefix=secret[:10],
+        digest=_digest(secret),
+        scopes=sorted(set(scopes)),
+        scope_id=team.pk if team else None,
+        expires_at=timezone.now() + timedelta(days=days),
+    )
+    ledger.record(
+        Action.TOKEN_CREATED,
+        actor=actor,
+        subject=token,
+        details={"person": str(user.ledger_id), "scopes": token.scopes, "until": token.expires_at},
+        texts={"name": token.name},
+        scope_id=token.scope_id,
+    )
+    return token, secret
+
+
+@transaction.atomic
+def revoke(*, actor: User, token: ApiToken) -> None:
+    """End a token at once; a second call changes nothing. Raises Denied."""
+    if token.user_id != actor.pk:
+        access.require(actor, Permission.PERSON_MANAGE)
+    if token.revoked_at:
+        return
+    token.revoked_at = timezone.now()
+    token.save(update_fields=["revoked_at"])
+    ledger.record(Action.TOKEN_REVOKED, actor=actor, subject=token, details={"person": str(token.user.ledger_id)})
+
+
+def authenticate(secret: str) -> ApiToken | None:
+    """Return the live token with this secret, its person attached, or None. Notes the use at most once a minute."""
+    if not secret.startswith(PREFIX) or len(secret) > 100:
+        return None
+    token = ApiToken.objects.live().select_related("user").filter(digest=_digest(secret)).first()
+    if token is None or not token.user.is_active:
+        return None
+    now = timezone.now()
+    if token.last_used_at is None or now - token.last_used_at > _TOUCH:
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+    token.user.token = token
+    return token
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

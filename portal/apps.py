@@ -1,0 +1,14 @@
+"""Django's entry for the site."""
+
+from django.apps import AppConfig
+
+
+class PortalConfig(AppConfig):
+    """The site itself."""
+
+    name = "portal"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self):
+        """Load the system checks and the recording of sign-ins."""
+        from portal import accounts, checks  # noqa: F401 - both register themselves
