@@ -1,12 +1,10 @@
 # The commands of this project. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint check format migrations chromium clean
+.PHONY: help install run test lint check format migrations rig clean
 
 PY := .venv/bin/python
 # How many pytest processes share the ordinary suite.
 JOBS ?= 2
-
-export PYTHON HOST PORT
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,7 +15,7 @@ install: ## Create .venv and install the pinned packages, if anything changed
 run: install ## Start Gatehouse on this machine (HOST and PORT are honoured)
 	@exec $(PY) manage.py up
 
-test: install chromium lint check ## Run every check and every test, as CI does
+test: install rig lint check ## Run every check and every test, as CI does
 	$(PY) -m pytest -n $(JOBS) -m "not browser and not chaos and not gpu"
 	$(PY) -m pytest -n $(JOBS) --database=postgres -m "postgres and not browser and not chaos and not gpu"
 	$(PY) -m pytest -m "chaos and not gpu"
@@ -41,7 +39,8 @@ format: install ## Rewrite Python files in the house format and order their impo
 migrations: install ## Write migrations for changed models (name them: make migrations NAME=add_risk_tier)
 	$(PY) manage.py makemigrations $(if $(NAME),--name $(NAME))
 
-chromium: install ## Find Chromium for the browser tests, or install it from Debian's packages
+rig: install ## Find or fetch what tests drive: Chromium (from Debian's packages) and Redis
+	@$(PY) -m tests.rig.redis
 	@$(PY) -m tests.rig.chromium
 
 clean: ## Remove caches and test leftovers; keeps .venv and var/

@@ -1,0 +1,1 @@
+"""Tests of Gatehouse: they mirror the packages, plus journeys, contracts, browser, chaos and architecture."""

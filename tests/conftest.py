@@ -1,0 +1,3 @@
+"""What every test gets: the real parts of tests.rig."""
+
+pytest_plugins = ["tests.rig.fixtures"]
