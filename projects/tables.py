@@ -115,7 +115,7 @@ class Writer:
 
 
 def write(rows: Iterable[Mapping[str, str | None]], columns: Sequence[str], path: str | Path) -> Written:
-    """Write all rows to ``path``; raises what ``rows`` raises, or TypeError for a cell that is not text, leaving no file."""
+    """Write all rows; raises what ``rows`` raises, or TypeError for a cell that is no text, and leaves no file."""
     writer = Writer(path, columns)
     with writer:
         writer.extend(rows)
@@ -136,7 +136,7 @@ def columns(path: str | Path) -> list[str]:
 def batches(
     path: str | Path, names: Sequence[str] | None = None, rows: int = _READ_ROWS
 ) -> Iterator[dict[str, list[str | None]]]:
-    """Yield lists per column, in order, at most ``rows`` long; raises KeyError when ``names`` asks for an unknown column."""
+    """Yield lists per column, in order, at most ``rows`` long; raises KeyError for a column that is not there."""
     with pq.ParquetFile(path, pre_buffer=False) as file:
         wanted = _wanted(file, names)
         for batch in file.iter_batches(batch_size=rows, columns=wanted, use_threads=False):

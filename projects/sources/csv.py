@@ -116,6 +116,7 @@ class _Reading:
             if not names:
                 names = self.columns = cells.header(record, batches, line)
                 width = len(names)
+                flushed = lines.block
                 continue
             if len(record) != width:
                 rejected += 1

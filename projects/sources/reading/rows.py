@@ -19,7 +19,7 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a fault
 
 
 class Row(NamedTuple):
-    """One record: ``line`` is where it starts (from 1, in the source's ``UNIT``), ``values`` maps column to text or None."""
+    """One record: ``line`` is where it starts (from 1, in the source's ``UNIT``); ``values`` maps column to text."""
 
     line: int
     values: dict[str, str | None]

@@ -1,4 +1,4 @@
-"""Turns the bytes of an untrusted text file into blocks of whole lines, in bounded memory, and says where it is broken."""
+"""Turns the bytes of an untrusted text file into blocks of whole lines and says where it is broken."""
 
 from __future__ import annotations
 
@@ -82,6 +82,41 @@ def blocks(path: str | Path, limits: Limits) -> Iterator[Block]:
             raise empty_file()
 
 
+def chunks(path: str | Path) -> Iterator[bytes]:
+    """Yield the file as UTF-8 without its byte order mark, in pieces that may end anywhere, for formats without lines.
+
+    Raises Refused for an empty file and for bytes that are not UTF-8 (or UTF-16 with a byte order mark).
+    """
+    kind = encoding(path)
+    with open(path, "rb") as file:
+        skip = {"utf-8": 0, "utf-8-sig": 3}.get(kind, 2)
+        file.seek(skip)
+        if not kind.startswith("utf-8"):
+            yield from _utf16(file, kind)
+            return
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        offset = skip
+        lines = 1
+        nothing = True
+        while True:
+            chunk = file.read(BLOCK_BYTES)
+            held = len(decoder.getstate()[0])
+            try:
+                decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                place = offset - held + error.start
+                line = lines + _line_ends(chunk[: max(0, error.start - held)])
+                raise _not_utf8(place, line, error.object[error.start]) from None
+            if not chunk:
+                break
+            nothing = nothing and not chunk.strip()
+            yield chunk
+            offset += len(chunk)
+            lines += _line_ends(chunk)
+        if nothing:
+            raise empty_file()
+
+
 def _last_line_end(chunk: bytes) -> int:
     """Where the last whole line ends; a final CR is left waiting because an LF may follow in the next chunk."""
     end = chunk.rfind(b"\n") + 1
@@ -97,12 +132,8 @@ def _decode(data: bytes, offset: int, lines: int) -> Block:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Refused(
-            "encoding",
-            f"The file is not UTF-8: byte {offset + error.start:,} (line {lines + _line_ends(data[: error.start]):,}) "
-            f"is 0x{data[error.start]:02X}, which no UTF-8 text has at that place.",
-            _ADVICE,
-        ) from None
+        line = lines + _line_ends(data[: error.start])
+        raise _not_utf8(offset + error.start, line, data[error.start]) from None
     if len(data.translate(None, _CONTROLS)) != len(data):
         return Block(text, True)
     # These lead bytes begin every reordering or invisible character of two and three bytes that cells.check knows.
@@ -110,6 +141,14 @@ def _decode(data: bytes, offset: int, lines: int) -> Block:
         b"\xe2\x80" in data or b"\xe2\x81" in data or b"\xc2" in data or b"\xef\xb7" in data or b"\xef\xbf" in data
     )
     return Block(text, suspicious)
+
+
+def _not_utf8(offset: int, line: int, byte: int) -> Refused:
+    return Refused(
+        "encoding",
+        f"The file is not UTF-8: byte {offset:,} (line {line:,}) is 0x{byte:02X}, which UTF-8 does not have there.",
+        _ADVICE,
+    )
 
 
 def _utf16(file, kind: str) -> Iterator[bytes]:
