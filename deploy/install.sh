@@ -36,7 +36,10 @@ fi
 
 printf 'Installing the packages that requirements.txt pins; the first time this takes a few minutes.\n'
 rm -f "$stamp"
-"$venv/bin/python" -m pip install --disable-pip-version-check --only-binary :all: \
-  --constraint deploy/cuda-constraints.txt --requirement requirements.txt ||
-  stop "Some packages could not be installed: pip says above which one and why; check the network or pip's index settings and run make install again."
-printf '%s\n' "$pins" >"$stamp"
+{
+  "$venv/bin/python" -m pip install --disable-pip-version-check --only-binary :all: \
+    --constraint deploy/cuda-constraints.txt --requirement requirements.txt &&
+    printf '%s\n' "$pins" >"$stamp"
+} | awk '!/^Requirement already satisfied/ { print; fflush() }'
+[ -f "$stamp" ] ||
+  stop "Some packages could not be installed: pip says above which one and why; check the network or pip's index settings, then run make install."

@@ -1,1 +1,1 @@
-"""The real parts that tests run on: PostgreSQL, Redis, Chromium and the whole stack, started and stopped by fixtures."""
+"""The real parts that tests run on: PostgreSQL, Redis, Chromium and the whole stack, started by fixtures."""

@@ -24,7 +24,7 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[postgres.Server]:
-    """A PostgreSQL server for this session; `kill()` and `start()` are allowed, and what it acknowledged survives them."""
+    """A PostgreSQL server for this session, which may be killed and started: what it acknowledged survives."""
     server = postgres.Server(durable=True)
     yield server
     server.close()

@@ -1,7 +1,7 @@
 """Prepares the ground before Django's settings load: the database, a folder for files, and no way to the network.
 
-Loaded by `-p tests.rig.plugin` in pyproject.toml. `--database=postgres` runs the tests on a PostgreSQL server started for
-this run; otherwise DATABASE_URL decides, and by default each test process has an SQLite file of its own.
+Loaded by `-p tests.rig.plugin` in pyproject.toml. `--database=postgres` runs the tests on a PostgreSQL server started
+for this run; otherwise DATABASE_URL decides, and by default each test process has an SQLite file of its own.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ def _keep_to_loopback() -> None:
 
         def call(self: socket.socket, *arguments: Any) -> Any:
             if self.family != socket.AF_UNIX and not _stays_here(arguments[-1]):
-                pytest.fail(f"This test tried to reach {arguments[-1]}. Tests stay on this machine: use a real local part.")
+                pytest.fail(
+                    f"This test tried to reach {arguments[-1]}. Tests stay on this machine: use a real local part."
+                )
             return original(self, *arguments)
 
         setattr(socket.socket, name, call)

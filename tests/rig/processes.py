@@ -20,7 +20,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Ask the kernel, in the child before it becomes another program, to kill it when the thread that started it ends."""
+    """Ask the kernel, in the new child, to kill it when the thread that started it ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -38,7 +38,7 @@ def start(arguments: list[str], *, log: Path, user: str | None = None, **options
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509
+            preexec_fn=die_with_parent,
             **identity,
             **options,
         )
