@@ -50,6 +50,15 @@ def env_int(name: str, default: int) -> int:
         raise ImproperlyConfigured(f"{name} is {value!r}; it must be a whole number.") from error
 
 
+def env_float(name: str, default: float) -> float:
+    """Return the variable as a number."""
+    value = env(name, str(default))
+    try:
+        return float(value)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be a number.") from error
+
+
 def env_list(name: str, default: str) -> list[str]:
     """Return the variable as a list split at commas."""
     return [item.strip() for item in env(name, default).split(",") if item.strip()]
@@ -240,10 +249,12 @@ if CELERY_BROKER_URL.startswith("filesystem://"):
     }
 
 # Jobs
-JOB_LEASE_SECONDS = env_int("JOB_LEASE_SECONDS", 60)
-JOB_HEARTBEAT_SECONDS = env_int("JOB_HEARTBEAT_SECONDS", 15)
+JOB_LEASE_SECONDS = env_float("JOB_LEASE_SECONDS", 60)
+JOB_HEARTBEAT_SECONDS = env_float("JOB_HEARTBEAT_SECONDS", 15)
 JOB_ATTEMPTS = 3
-JOB_FENCING = True
+# The chaos tests alone may turn fencing off, to show that without it they do find stale writes (portal.E002).
+CHAOS = env_bool("CHAOS", False)
+JOB_FENCING = env_bool("JOB_FENCING", True)
 SWEEP_SECONDS = 2
 RUN_ROOT = VAR / "runs"
 ENGINE_SOCKET = VAR / "run" / "engine.sock"
@@ -254,19 +265,21 @@ PREDICT_MAX_TEXTS = 256
 PREDICT_MAX_CHARACTERS = 20_000
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["portal.authentication.TokenAuthentication", "portal.authentication.Session"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["governance.interfaces.rest.TokenAuthentication",
+        "governance.interfaces.rest.Session",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": [
         "rest_framework.parsers.JSONParser",
         "rest_framework.parsers.MultiPartParser",
     ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PAGINATION_CLASS": "portal.pagination.Cursor",
+    "DEFAULT_PAGINATION_CLASS": "governance.interfaces.rest.Cursor",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_THROTTLE_CLASSES": ["portal.throttling.PersonThrottle"],
+    "DEFAULT_THROTTLE_CLASSES": ["governance.interfaces.rest.PersonThrottle"],
     "DEFAULT_THROTTLE_RATES": {"person": env("API_RATE", "600/min")},
-    "EXCEPTION_HANDLER": "portal.problems.handler",
+    "EXCEPTION_HANDLER": "governance.interfaces.rest.handler",
     "PAGE_SIZE": 50,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }

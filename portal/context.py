@@ -1,0 +1,81 @@
+"""What every page's frame shows: the navigation, what waits for the reader, the version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.utils.functional import SimpleLazyObject
+from django.utils.translation import gettext as _
+
+from governance.models import ApprovalRequest
+from governance.policy import Permission
+from governance.services import access
+
+
+@dataclass(frozen=True)
+class Item:
+    """One line of the sidebar."""
+
+    key: str
+    label: str
+    url: str
+    icon: str
+    current: bool
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class Navigation:
+    """The sidebar, and which of its rarer parts this reader has."""
+
+    items: list[Item]
+    admin: bool
+    compliance: bool
+
+
+_AREAS = (
+    ("home", "Home", "/", "home", ("/",)),
+    ("use-cases", "Use cases", "/use-cases/", "use-case", ("/use-cases/", "/goals/", "/teams/")),
+    ("datasets", "Datasets", "/datasets/", "dataset", ("/datasets/",)),
+    ("training", "Training", "/training/", "training", ("/training/", "/base-models/")),
+    ("models", "Models", "/models/", "model", ("/models/",)),
+    ("reviews", "Reviews", "/reviews/", "review", ("/reviews/",)),
+    ("compliance", "Compliance", "/compliance/", "compliance", ("/compliance/", "/ledger/")),
+    ("admin", "Admin", "/administration/", "admin", ("/administration/",)),
+)
+
+
+def navigation(request) -> dict:
+    """Return `nav` and `gatehouse_version` for base.html."""
+    return {
+        "nav": SimpleLazyObject(lambda: _navigation(request)),
+        "gatehouse_version": settings.GATEHOUSE_VERSION,
+    }
+
+
+def _navigation(request) -> Navigation:
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return Navigation([], admin=False, compliance=False)
+    admin = access.organisation_allows(user, Permission.PERSON_MANAGE)
+    compliance = access.organisation_allows(user, Permission.LEDGER_VIEW) or access.organisation_allows(
+        user, Permission.REVIEW_DECIDE
+    )
+    waiting = 0
+    if access.organisation_allows(user, Permission.REVIEW_DECIDE):
+        waiting = ApprovalRequest.objects.open().exclude(requester=user).exclude(decisions__approver=user).count()
+    hidden = {key for key, shown in (("admin", admin), ("compliance", compliance)) if not shown}
+    items = [
+        Item(
+            key=key,
+            label=_(label),
+            url=url,
+            icon=icon,
+            current=request.path == "/" if key == "home" else request.path.startswith(paths),
+            count=waiting if key == "reviews" else 0,
+        )
+        for key, label, url, icon, paths in _AREAS
+        if key not in hidden
+    ]
+    return Navigation(items, admin=admin, compliance=compliance)

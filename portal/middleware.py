@@ -1,0 +1,119 @@
+"""Request id and actor handed to the ledger; routes without a policy refused; refusals recorded and shown."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.utils import timezone
+
+from governance.actions import Action
+from governance.interfaces import declared, rest
+from governance.models import User
+from governance.services import access, ledger
+
+_OUR_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+OTHERS = ("allauth.", "django.contrib.admin", "django.contrib.auth", "django.contrib.staticfiles", "django.views.static")
+"""Packages whose views bring their own door: sign-in pages are public, Django's admin asks for staff."""
+
+_SAFE = {"GET", "HEAD", "OPTIONS"}
+
+
+class RequestContextMiddleware:
+    """Give every request an id that the answer, the log and the ledger share."""
+
+    sync_capable, async_capable = True, False
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        """Answer, with the id and the rate-limit figures in the headers."""
+        given = request.headers.get("X-Request-Id", "")
+        request.request_id = given if _OUR_ID.fullmatch(given) else uuid.uuid4().hex
+        token = ledger.request_id.set(request.request_id)
+        try:
+            response = self.get_response(request)
+        finally:
+            ledger.request_id.reset(token)
+        response["X-Request-Id"] = request.request_id
+        rest.rate_limit_headers(request, response)
+        return response
+
+
+class DefaultDenyMiddleware:
+    """A route that declares no policy is refused, and one that does not say "public" asks for a signed-in person."""
+
+    sync_capable, async_capable = True, False
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        """Activate the reader's time zone and pass on."""
+        zone = getattr(request.user, "time_zone", "") if request.user.is_authenticated else ""
+        if not zone:
+            return self.get_response(request)
+        with timezone.override(zone):
+            return self.get_response(request)
+
+    def process_view(self, request, callback, args, kwargs):
+        """Refuse, or send to the sign-in page, or let pass."""
+        policy = declared.policy_of(callback)
+        if policy is None:
+            target = getattr(callback, "cls", None) or getattr(callback, "view_class", None) or callback
+            if getattr(target, "__module__", "").startswith(OTHERS):
+                return None
+            raise PermissionDenied("This route declares no policy, so nobody may use it.")
+        if policy == declared.PUBLIC or request.user.is_authenticated:
+            return None
+        if request.path.startswith(("/api/", "/v1/")):
+            # The endpoint's own authentication looks at the token; without one it answers 401.
+            return None
+        if request.method not in _SAFE:
+            return JsonResponse({"detail": "Sign in first."}, status=401)
+        return redirect_to_login(request.get_full_path(), settings.LOGIN_URL)
+
+
+class RefusalMiddleware:
+    """The boundary of pages: a refusal is recorded and shown with its reason; an act on what is not there as well."""
+
+    sync_capable, async_capable = True, False
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        """Answer, and record an unsafe request that led nowhere."""
+        response = self.get_response(request)
+        if response.status_code in {401, 404, 405} and request.method not in _SAFE:
+            self._record_miss(request, response.status_code)
+        return response
+
+    def process_exception(self, request, error):
+        """Turn Denied into a page that says why."""
+        if not isinstance(error, access.Denied):
+            return None
+        rest.record_refusal(request, error, request.user)
+        context = {"reason": error.reason, "missing": error.missing, "subject": error.subject}
+        if getattr(request, "htmx", False):
+            return HttpResponse(error.reason, status=403, content_type="text/plain")
+        return render(request, "403.html", context, status=403)
+
+    @staticmethod
+    def _record_miss(request, status):
+        user = getattr(request, "user", None)
+        actor = user if user is not None and user.is_authenticated else User.objects.system()
+        with transaction.atomic():
+            ledger.record(
+                Action.REFUSED,
+                actor=actor,
+                details={"code": str(status), "method": request.method, "path": request.path[:300]},
+            )

@@ -1,0 +1,15 @@
+"""The site's own addresses: home, search, health."""
+
+from django.urls import path
+
+from portal import views
+
+app_name = "portal"
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("search/", views.search, name="search"),
+    path("welcome/<str:ticket>/", views.welcome, name="welcome"),
+    path("healthz", views.healthz, name="healthz"),
+    path("readyz", views.readyz, name="readyz"),
+]

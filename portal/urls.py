@@ -1,0 +1,21 @@
+"""The map of the site: one include for each package."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from portal import views
+
+urlpatterns = [
+    path("", include("portal.pages")),
+    path("", include("governance.urls")),
+    path("", include("projects.urls")),
+    path("", include("training.urls")),
+    path("api/v1/", include("portal.api")),
+    path("account/", include("allauth.account.urls")),
+    path("django-admin/", admin.site.urls),
+]
+
+handler400 = views.bad_request
+handler403 = views.refused
+handler404 = views.not_found
+handler500 = views.server_error

@@ -1,0 +1,147 @@
+"""Pages that join packages: home, search, health, and what is shown when something goes wrong."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib.auth import login
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Count, Q
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+
+from governance.interfaces.declared import declares
+from governance.models import ApprovalRequest
+from governance.policy import Permission
+from governance.services import access
+from portal import welcome as tickets
+from portal.gateway import predictions
+from projects.models import Dataset, DatasetVersion, Team, UseCase
+from training.models import ModelVersion, Publication, RegisteredModel, TrainingJob
+
+SEARCH_EACH = 8
+
+
+@declares("signed_in")
+def home(request):
+    """Show what waits for the reader, what is running, what failed, what was published; then the organisation."""
+    user = request.user
+    reviewer = access.organisation_allows(user, Permission.REVIEW_DECIDE)
+    waiting = ApprovalRequest.objects.open().select_related("requester")
+    waiting = (
+        waiting.exclude(requester=user).exclude(decisions__approver=user) if reviewer else waiting.filter(requester=user)
+    )
+    jobs = TrainingJob.objects.visible_to(user).select_related("team").defer("spec", "dry_run", "summary")
+    context = {
+        "reviewer": reviewer,
+        "waiting": waiting.order_by("requested_at")[:8],
+        "drafts": UseCase.objects.filter(owner=user, stage="draft").select_related("team")[:5],
+        "running": jobs.filter(state__in=["queued", "running"])[:6],
+        "failed": jobs.filter(state="failed")[:4],
+        "refused": DatasetVersion.objects.visible_to(user)
+        .filter(state="refused", created_by=user)
+        .select_related("dataset__team")
+        .defer("profile", "errors", "changes", "source")[:3],
+        "published": Publication.objects.visible_to(user)
+        .live()
+        .select_related("model__team", "version")
+        .order_by("-published_at")[:6],
+        "numbers": _numbers(user),
+        "has_team": bool(access.scope_ids(user, Permission.TEAM_VIEW)),
+    }
+    return render(request, "portal/home.html", context)
+
+
+def _numbers(user) -> dict:
+    """Return the counts of what the reader may see, one query a table."""
+    cases = UseCase.objects.visible_to(user).order_by().aggregate(
+        all=Count("pk"), live=Count("pk", filter=Q(stage__in=["live", "piloting"]))
+    )
+    return {
+        "use_cases": cases["all"],
+        "live": cases["live"],
+        "datasets": Dataset.objects.visible_to(user).count(),
+        "versions": ModelVersion.objects.visible_to(user).count(),
+        "published": RegisteredModel.objects.usable_by(user).count(),
+    }
+
+
+@declares("signed_in")
+def search(request):
+    """Find use cases, datasets, models, jobs' models and teams by words, among what the reader may see."""
+    words = " ".join(request.GET.get("q", "").split())[:100]
+    groups = []
+    if words:
+        user = request.user
+        found = {
+            "Use cases": UseCase.objects.visible_to(user)
+            .filter(Q(title__icontains=words) | Q(problem__icontains=words))
+            .select_related("team"),
+            "Datasets": Dataset.objects.visible_to(user)
+            .filter(Q(name__icontains=words) | Q(title__icontains=words))
+            .select_related("team"),
+            "Models": RegisteredModel.objects.visible_to(user)
+            .filter(Q(name__icontains=words) | Q(title__icontains=words))
+            .select_related("team"),
+            "Teams": Team.objects.visible_to(user).filter(Q(name__icontains=words) | Q(slug__icontains=words)),
+        }
+        groups = [(label, list(rows[:SEARCH_EACH])) for label, rows in found.items()]
+        groups = [(label, rows) for label, rows in groups if rows]
+    template = "portal/_results.html" if getattr(request, "htmx", False) else "portal/search.html"
+    return render(request, template, {"words": words, "groups": groups})
+
+
+@declares("public")
+@never_cache
+def welcome(request, ticket):
+    """Sign in with a one-time link of the worked example; works in DEBUG on loopback alone."""
+    user = tickets.redeem(ticket) if tickets.are_open() else None
+    if user is None:
+        return render(request, "portal/welcome_refused.html", status=403)
+    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    return redirect("portal:home")
+
+
+@declares("public")
+def healthz(request):
+    """Say that the process answers."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+@declares("public")
+def readyz(request):
+    """Say whether work can be done: the database answers and is migrated, the store can be written, the engine is up."""
+    parts = {"database": _database(), "engine": predictions.engine_state()}
+    ready = parts["database"] == "ok"
+    return JsonResponse({"ready": ready, "parts": parts}, status=200 if ready else 503)
+
+
+def _database() -> str:
+    try:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            return "migrations are waiting: run `python manage.py migrate`"
+    except DatabaseError:
+        return "the database does not answer"
+    return "ok"
+
+
+def bad_request(request, exception=None):
+    """Show what was wrong with the request."""
+    return render(request, "400.html", {"reason": str(exception or "")}, status=400)
+
+
+def refused(request, exception=None):
+    """Show why the request was refused."""
+    return render(request, "403.html", {"reason": str(exception or "")}, status=403)
+
+
+def not_found(request, exception=None):
+    """Show that there is nothing here that the reader may see."""
+    return render(request, "404.html", status=404)
+
+
+def server_error(request):
+    """Show that the fault is ours, with the request's id to report."""
+    return render(request, "500.html", {"request_id": getattr(request, "request_id", "")}, status=500)

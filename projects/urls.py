@@ -1,0 +1,5 @@
+"""The pages of the projects package."""
+
+app_name = "projects"
+
+urlpatterns = []

@@ -1,0 +1,5 @@
+"""The pages of the training package."""
+
+app_name = "training"
+
+urlpatterns = []
