@@ -80,6 +80,23 @@ def on_approved(gate: Gate, effect: Callable) -> None:
     _effects[gate] = effect
 
 
+_closings: dict[Gate, Callable] = {}
+
+
+def on_closed(gate: Gate, effect: Callable) -> None:
+    """Say what happens, in the same transaction, when a request ends without opening the gate or its approval lapses.
+
+    `effect(actor=..., request=...)` sees the request in its final state: changes requested, rejected, withdrawn, lapsed.
+    """
+    _closings[gate] = effect
+
+
+def _closed(actor: User, request: ApprovalRequest) -> None:
+    effect = _closings.get(Gate(request.gate))
+    if effect is not None:
+        effect(actor=actor, request=request)
+
+
 def digest_of(subject, gate: Gate) -> str:
     """Return the digest of what a reviewer of this subject would be shown now."""
     return canonical.digest(
@@ -195,8 +212,10 @@ def decide(
     )
     if verdict == Verdict.REQUEST_CHANGES:
         _close(request, State.CHANGES_REQUESTED, "The reviewer asked for changes.")
+        _closed(actor, request)
     elif verdict == Verdict.REJECT:
         _close(request, State.REJECTED, "The reviewer rejected it.")
+        _closed(actor, request)
     elif request.decisions.filter(verdict=Verdict.APPROVE).count() >= rule.quorum:
         _close(request, State.APPROVED, "")
         effect = _effects.get(Gate(request.gate))
@@ -237,6 +256,7 @@ def withdraw(*, actor: User, request: ApprovalRequest) -> ApprovalRequest:
     ledger.record(
         Action.APPROVAL_WITHDRAWN, actor=actor, subject=request, digest=request.digest, scope_id=request.scope_id
     )
+    _closed(actor, request)
     return request
 
 
@@ -260,17 +280,39 @@ def lapse_changed(*, actor: User, subject) -> list[ApprovalRequest]:
     return lapsed
 
 
+@transaction.atomic
+def end(*, actor: User, gate: Gate, subject, because: str) -> list[ApprovalRequest]:
+    """Void every open or approved request about the subject at this gate, since its work was stopped or reopened.
+
+    Called, in the same transaction, by the service that stops it, which has checked the right to; returns what lapsed.
+    """
+    ended = list(
+        ApprovalRequest.objects.select_for_update()
+        .about(subject)
+        .filter(gate=gate.value, state__in=[State.OPEN, State.APPROVED])
+        .order_by("pk")
+    )
+    for request in ended:
+        _void(actor, request, because, {"stopped": True})
+    return ended
+
+
 def _lapse(actor: User, request: ApprovalRequest, material: dict) -> None:
     parts = [d.part for d in compare(request.snapshot["material"], canonical.plain(material))]
-    _close(request, State.LAPSED, f"Changed after it was shown: {', '.join(parts)}."[:500])
+    _void(actor, request, f"Changed after it was shown: {', '.join(parts)}.", {"parts": parts[:100]})
+
+
+def _void(actor: User, request: ApprovalRequest, because: str, details: dict) -> None:
+    _close(request, State.LAPSED, because[:500])
     ledger.record(
         Action.APPROVAL_LAPSED,
         actor=actor,
         subject=request,
         digest=request.digest,
-        details={"parts": parts[:100]},
+        details=details,
         scope_id=request.scope_id,
     )
+    _closed(actor, request)
 
 
 def _close(request: ApprovalRequest, state: str, because: str) -> None:
