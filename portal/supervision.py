@@ -196,7 +196,7 @@ class Supervisor:
         if len(life.lives) == LIVES and sum(life.lives) < LIVES_SECONDS:
             life.given_up = True
             self.say(
-                f"{name} {_ended(code)}, {LIVES} times in a row and soon after its start, and is given up; the rest keeps "
+                f"{name} {_ended(code)}, {LIVES} times in a row soon after its start, and is given up; the rest keeps "
                 f"running. The end of {log}:\n{last_lines(log)}"
             )
             return

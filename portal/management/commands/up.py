@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import secrets
@@ -83,7 +84,7 @@ class Command(BaseCommand):
                 f"The database did not answer ({str(error).strip().splitlines()[0]}); check DATABASE_URL "
                 "and whether the server runs."
             ) from error
-        call_command("seal_ledger", ensure_key=True, verbosity=0)
+        call_command("seal_ledger", ensure_key=True, stdout=io.StringIO())
         _collect_static()
         connections.close_all()
         if not without_demo:
