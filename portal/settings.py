@@ -256,7 +256,14 @@ JOB_ATTEMPTS = 3
 CHAOS = env_bool("CHAOS", False)
 JOB_FENCING = env_bool("JOB_FENCING", True)
 SWEEP_SECONDS = 2
-RUN_ROOT = VAR / "runs"
+# How long a queued job may lie unclaimed before the doorbell is rung again.
+RING_AGAIN_SECONDS = 10
+# Shared by all workers where there are several machines: a job continues from the checkpoints that it left here.
+RUN_ROOT = Path(env("RUN_ROOT", str(VAR / "runs")))
+ENGINE_COMMAND = [sys.executable, "-m", "training.engine"]
+JOB_MEMORY_MB = env_int("JOB_MEMORY_MB", 0)
+# Folders of base models that an operator placed on this machine; people choose among them by name.
+MODEL_ROOTS = [Path(root) for root in env_list("MODEL_ROOTS", str(VAR / "base-models"))]
 ENGINE_SOCKET = VAR / "run" / "engine.sock"
 ENGINE_TOKEN_FILE = VAR / "run" / "engine.token"
 ENGINE_CACHE = VAR / "engine"
