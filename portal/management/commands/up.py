@@ -204,8 +204,12 @@ def _for_a_browser(host: str) -> str:
 
 def _ask_ready(address: str) -> tuple[bool, str]:
     """Whether /readyz says yes, and otherwise what it says."""
+    # Asked as the proxy in front would ask: with a host name that is allowed, and over HTTPS where that is demanded.
+    named = next((host.lstrip(".") for host in settings.ALLOWED_HOSTS if "*" not in host), "localhost")
+    headers = {"Host": named, "X-Forwarded-Proto": "https" if settings.HTTPS else "http"}
+    request = urllib.request.Request(f"{address}/readyz", headers=headers)  # noqa: S310 - our own address
     try:
-        with urllib.request.urlopen(f"{address}/readyz", timeout=5) as answer:  # noqa: S310 - our own address
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
             return answer.status == 200, ""
     except urllib.error.HTTPError as error:
         with error:
