@@ -29,7 +29,7 @@ COLUMN_LINES = 1_000
 
 
 def sniff(path: str | Path) -> bool:
-    """Whether the file begins with an object; a ``.json`` file that is one document is taken by its own source first."""
+    """Whether the file begins with an object; a ``.json`` file that is one document is taken by its own source."""
     start = signatures.head(path)
     if not signatures.is_text(start):
         return False
