@@ -8,15 +8,16 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count, Q
 from django.http import HttpResponse, JsonResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
 
 from governance.interfaces.declared import declares
 from governance.models import ApprovalRequest
 from governance.policy import Permission
 from governance.services import access
 from portal import welcome as tickets
-from portal.gateway import predictions
+from portal.gateway import engines, predictions
 from projects.models import Dataset, DatasetVersion, Team, UseCase
 from training.models import ModelVersion, Publication, RegisteredModel, TrainingJob
 
@@ -90,6 +91,25 @@ def search(request):
         groups = [(label, rows) for label, rows in groups if rows]
     template = "portal/_results.html" if getattr(request, "htmx", False) else "portal/search.html"
     return render(request, template, {"words": words, "groups": groups})
+
+
+@declares("model.use")
+@require_POST
+def try_model(request, team, name):
+    """Run the text of the try-it box on a model's page and show the labels; works as a page and as a fragment."""
+    model = get_object_or_404(
+        RegisteredModel.objects.visible_to(request.user).select_related("team"), team__slug=team, name=name
+    )
+    text = request.POST.get("text", "")
+    context = {"model": model, "text": text}
+    try:
+        context["prediction"] = predictions.predict(
+            actor=request.user, model=model, texts=[text], top_k=5, alias=request.POST.get("alias", "champion")
+        )
+    except (predictions.Invalid, engines.Unavailable) as error:
+        context["problem"] = str(error)
+    template = "portal/_prediction.html" if getattr(request, "htmx", False) else "portal/try_model.html"
+    return render(request, template, context)
 
 
 @declares("public")

@@ -1,9 +1,14 @@
-"""People: created, deactivated. What they may do is given by `roles`."""
+"""People: created, changed, deactivated and taken back. What they may do is given by `roles`."""
 
 from __future__ import annotations
 
+import secrets
+import zoneinfo
+
 from django.contrib.auth.password_validation import validate_password
-from django.db import transaction
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
 
 from governance.actions import Action
 from governance.models import User
@@ -11,26 +16,98 @@ from governance.policy import Permission, Role
 from governance.services import access, ledger, roles
 
 
+class Invalid(ValueError):
+    """What was given about the person does not fit; the message says why and `field` names where."""
+
+    def __init__(self, message: str, *, field: str = ""):
+        super().__init__(message)
+        self.field = field
+
+
+def first_password() -> str:
+    """Return a random password of 100 bits that can be read out, to be shown once and changed by the person."""
+    letters = "abcdefghjkmnpqrstuvwxyz23456789"
+    return "-".join("".join(secrets.choice(letters) for _ in range(5)) for _ in range(4))
+
+
 @transaction.atomic
 def create(*, actor: User, email: str, name: str, password: str | None = None) -> User:
-    """Create a person who is an employee; raises Denied, or ValidationError for a weak password."""
+    """Create a person who is an employee; raises Denied, or Invalid for a bad or known address or a weak password."""
     access.require(actor, Permission.PERSON_MANAGE)
+    email = User.objects.normalize_email(email.strip()).lower()
+    taken = Invalid(f"There is already a person with the address {email}.", field="email")
+    try:
+        validate_email(email)
+    except ValidationError as error:
+        raise Invalid(f"“{email}” is not an e-mail address.", field="email") from error
+    if User.objects.filter(email=email).exists():
+        raise taken
     if password is not None:
-        validate_password(password)
-    user = User.objects.create_user(email, password, name=name)
+        try:
+            validate_password(password, User(email=email, name=name))
+        except ValidationError as error:
+            raise Invalid(" ".join(error.messages), field="password") from error
+    try:
+        with transaction.atomic():
+            user = User.objects.create_user(email, password, name=name.strip()[:150])
+    except IntegrityError as error:
+        raise taken from error
     ledger.record(
-        Action.PERSON_CREATED, actor=actor, subject=user, details={}, texts={"email": user.email, "name": name}
+        Action.PERSON_CREATED, actor=actor, subject=user, details={}, texts={"email": user.email, "name": user.name}
     )
     roles.grant(actor=actor, user=user, role=Role.EMPLOYEE)
     return user
 
 
 @transaction.atomic
+def change(*, actor: User, user: User, name: str, time_zone: str) -> User:
+    """Change a person's name and time zone: their own, or anybody's for who manages people. Raises Denied, Invalid."""
+    if actor.pk != user.pk or getattr(actor, "token", None) is not None:
+        access.require(actor, Permission.PERSON_MANAGE)
+    name = name.strip()
+    if not name or len(name) > 150:
+        raise Invalid("Give the name by which others know you, of at most 150 characters.", field="name")
+    if time_zone and time_zone not in zoneinfo.available_timezones():
+        raise Invalid(f"There is no time zone “{time_zone}”; use a name such as Europe/Paris.", field="time_zone")
+    before = {"name": user.name, "time_zone": user.time_zone}
+    after = {"name": name, "time_zone": time_zone}
+    if before == after:
+        return user
+    user.name, user.time_zone = name, time_zone
+    user.save(update_fields=["name", "time_zone"])
+    details, texts = ledger.changes(before, after, free_text={"name"})
+    ledger.record(Action.PERSON_CHANGED, actor=actor, subject=user, details=details, texts=texts)
+    return user
+
+
+@transaction.atomic
 def deactivate(*, actor: User, user: User, reason: str) -> None:
-    """End a person's access at once: sessions are refused and tokens die with the account. Raises Denied."""
+    """End a person's access at once: sessions are refused and tokens die with the account. Raises Denied, Invalid."""
     access.require(actor, Permission.PERSON_MANAGE)
     if user.pk == actor.pk:
         raise access.Denied("You cannot deactivate your own account; ask another administrator.", code="own_account")
+    if user.is_service:
+        raise access.Denied("The service account belongs to the system and stays.", code="service_account")
+    if not reason.strip():
+        raise Invalid("Say why; the auditor will read it.", field="reason")
+    if not user.is_active:
+        return
+    if user.role_assignments.live().filter(role=Role.ADMINISTRATOR).exists():
+        roles.keep_an_administrator(without=user)
     user.is_active = False
     user.save(update_fields=["is_active"])
-    ledger.record(Action.PERSON_DEACTIVATED, actor=actor, subject=user, texts={"reason": reason})
+    access.forget(user)
+    ledger.record(Action.PERSON_DEACTIVATED, actor=actor, subject=user, texts={"reason": reason.strip()})
+
+
+@transaction.atomic
+def reactivate(*, actor: User, user: User) -> None:
+    """Take a person back with the roles and tokens that they had. Raises Denied."""
+    access.require(actor, Permission.PERSON_MANAGE)
+    if user.is_active:
+        return
+    user.is_active = True
+    user.save(update_fields=["is_active"])
+    access.forget(user)
+    details, _texts = ledger.changes({"is_active": False}, {"is_active": True})
+    ledger.record(Action.PERSON_CHANGED, actor=actor, subject=user, details=details)

@@ -1,0 +1,1 @@
+"""What clients talk to: published models are used here, with access, approval and audit on every call."""
