@@ -89,6 +89,32 @@ def last_lines(log: Path, count: int = 12) -> str:
     return "\n".join(f"    {line}" for line in lines) or "    (its log is empty)"
 
 
+def die_with(parent: int) -> Callable[[], None]:
+    """What a child does before it becomes another program, so that the kernel kills it when its parent dies."""
+
+    def prepare() -> None:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        # When the parent died between fork and here, there is no one left to be warned by.
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare
+
+
+def run(command: Iterable[str], *, folder: Path) -> int:
+    """Run one command to its end, on this terminal, and return its exit code; an interrupt ends it too."""
+    process = subprocess.Popen(
+        list(command), cwd=folder, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with(os.getpid())
+    )
+    try:
+        return process.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 class Supervisor:
     """Runs programs until told to stop.
 
@@ -158,16 +184,6 @@ class Supervisor:
         program = life.program
         log = self.log_folder / f"{program.name}.log"
         rotate(log)
-        parent = os.getpid()
-
-        def prepare() -> None:
-            # The kernel kills the child when the supervisor dies, even by kill -9. If that happened between fork and
-            # here, there is no one left to be warned by: end at once.
-            if sys.platform == "linux":
-                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
-
         with log.open("ab") as output:
             life.process = subprocess.Popen(
                 program.command,
@@ -177,7 +193,7 @@ class Supervisor:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=prepare,
+                preexec_fn=die_with(os.getpid()),
             )
         life.started = time.monotonic()
         life.start_again_at = None

@@ -50,7 +50,7 @@ def test_an_impossible_address_is_refused(host, port, words):
 def test_a_folder_that_cannot_be_written_is_refused_with_a_way_out(tmp_path):
     (tmp_path / "var").write_text("a file where the folder should be")
 
-    with pytest.raises(preflight.NotReady, match="cannot write to .*GATEHOUSE_VAR=/path"):
+    with pytest.raises(preflight.NotReady, match=r"cannot write to .*GATEHOUSE_VAR=/path"):
         preflight.make_folders(tmp_path / "var")
 
 

@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import signal
-import subprocess
 import sys
 import time
 import urllib.error
@@ -20,7 +19,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.db import OperationalError, connections
 
-from portal import preflight
+from portal import preflight, supervision
 from portal.supervision import Program, Supervisor, plain_environment
 
 READY_SECONDS = 90
@@ -36,6 +35,8 @@ class Command(BaseCommand):
 
     def handle(self, *, without_demo: bool, **_):
         """Run until SIGINT, SIGTERM or SIGHUP."""
+        for name in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(name, signal.default_int_handler)
         try:
             self._run(without_demo)
         except preflight.NotReady as reason:
@@ -59,10 +60,10 @@ class Command(BaseCommand):
             os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606
         self._prepare(var, without_demo)
 
-        supervisor = Supervisor(programs(address), folder=settings.BASE_DIR, log_folder=var / "log", say=self._say)
+        supervisor = Supervisor(programs(), folder=settings.BASE_DIR, log_folder=var / "log", say=self._say)
         for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(name, supervisor.ask_to_stop)
-        self._say("Starting " + ", ".join(program.name for program in programs(address)) + ".")
+        self._say("Starting " + ", ".join(program.name for program in programs()) + ".")
         supervisor.start()
         try:
             self._until_stopped(supervisor, address)
@@ -89,8 +90,7 @@ class Command(BaseCommand):
         connections.close_all()
         if not without_demo:
             # In a process of its own: what it loads to read the example does not stay in the supervisor's memory.
-            done = subprocess.run([sys.executable, str(settings.BASE_DIR / "manage.py"), "demo"], check=False)
-            if done.returncode != 0:
+            if supervision.run([sys.executable, "manage.py", "demo"], folder=settings.BASE_DIR) != 0:
                 raise preflight.NotReady(
                     "The worked example could not be loaded (see above); to start without it: "
                     "python manage.py up --without-demo"
@@ -122,13 +122,11 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def programs(address: str) -> list[Program]:
+def programs() -> list[Program]:
     """The processes of one machine, each with the environment that it needs and no more."""
-    source = (settings.BASE_DIR / "portal" / "settings.py").read_text()
-    names = re.findall(r'\benv(?:_bool|_int|_list)?\(\s*"([A-Z_]+)"', source)
     common = {"DJANGO_SETTINGS_MODULE": "portal.settings", "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
     ours = {"GATEHOUSE_VAR": str(settings.VAR), "HOST": settings.HOST, "PORT": str(settings.PORT)}
-    site = {**plain_environment(os.environ, names), **common, **ours}
+    site = {**plain_environment(os.environ, setting_names()), **common, **ours}
     # The engine loads models that others made: it gets no database, no broker and no key.
     bare = {
         **plain_environment(os.environ),
@@ -165,6 +163,12 @@ def programs(address: str) -> list[Program]:
         Program("sequencer", (*manage, "seal_ledger", "--watch"), site),
         Program("engine", engine, bare),
     ]
+
+
+def setting_names() -> list[str]:
+    """The environment variables that the settings read, in their order: the settings file is the list."""
+    source = (settings.BASE_DIR / "portal" / "settings.py").read_text()
+    return list(dict.fromkeys(re.findall(r'\benv(?:_bool|_int|_list)?\(\s*"([A-Z_]+)"', source)))
 
 
 def _create_secret_key(path: Path) -> bool:
