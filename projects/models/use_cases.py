@@ -53,6 +53,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(Stage.APPROVED, Stage.LIVE, "Go live", permission=_MOVE),
     Transition(Stage.PILOTING, Stage.LIVE, "Go live", permission=_MOVE),
     Transition(Stage.PILOTING, Stage.APPROVED, "End the pilot", permission=_MOVE),
+    Transition(Stage.LIVE, Stage.APPROVED, "Take out of use", permission=_MOVE),
     Transition(Stage.DRAFT, Stage.ON_HOLD, "Put on hold", permission=_MOVE),
     Transition(Stage.APPROVED, Stage.ON_HOLD, "Put on hold", permission=_MOVE),
     Transition(Stage.ON_HOLD, Stage.DRAFT, "Take up again", permission=_MOVE),
@@ -133,7 +134,7 @@ class UseCase(models.Model):
         """Return everything the reviewer decides on."""
         return {
             "Title": self.title,
-            "Team": self.team.name,
+            "Team": self.team.slug,
             "Problem": self.problem,
             "People affected": self.people,
             "Expected benefit": self.benefit,

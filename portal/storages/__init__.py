@@ -1,0 +1,5 @@
+"""Where bytes are kept: one Django Storage per file, chosen by dotted path in settings.STORAGES.
+
+The contract of a content store: a name is `aa/bb/<sha256>`, saving a name that is there changes nothing, and what is
+saved is complete and has that sha256, or is not there at all.
+"""
