@@ -88,13 +88,14 @@ class Command(BaseCommand):
         call_command("seal_ledger", ensure_key=True, stdout=io.StringIO())
         _collect_static()
         connections.close_all()
-        if not without_demo:
-            # In a process of its own: what it loads to read the example does not stay in the supervisor's memory.
-            if supervision.run([sys.executable, "manage.py", "demo"], folder=settings.BASE_DIR) != 0:
-                raise preflight.NotReady(
-                    "The worked example could not be loaded (see above); to start without it: "
-                    "python manage.py up --without-demo"
-                )
+        if without_demo:
+            return
+        # In a process of its own: what it loads to read the example does not stay in the supervisor's memory.
+        if supervision.run([sys.executable, "manage.py", "demo"], folder=settings.BASE_DIR) != 0:
+            raise preflight.NotReady(
+                "The worked example could not be loaded (see above); to start without it: "
+                "python manage.py up --without-demo"
+            )
 
     def _until_stopped(self, supervisor: Supervisor, address: str) -> None:
         deadline: float | None = time.monotonic() + READY_SECONDS
