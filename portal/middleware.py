@@ -14,13 +14,19 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from governance.actions import Action
-from governance.interfaces import declared, rest
+from governance.interfaces import credentials, declared, problems
 from governance.models import User
 from governance.services import access, ledger
 
 _OUR_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
-OTHERS = ("allauth.", "django.contrib.admin", "django.contrib.auth", "django.contrib.staticfiles", "django.views.static")
+OTHERS = (
+    "allauth.",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.staticfiles",
+    "django.views.static",
+)
 """Packages whose views bring their own door: sign-in pages are public, Django's admin asks for staff."""
 
 _SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -44,7 +50,7 @@ class RequestContextMiddleware:
         finally:
             ledger.request_id.reset(token)
         response["X-Request-Id"] = request.request_id
-        rest.rate_limit_headers(request, response)
+        credentials.rate_limit_headers(request, response)
         return response
 
 
@@ -101,7 +107,7 @@ class RefusalMiddleware:
         """Turn Denied into a page that says why."""
         if not isinstance(error, access.Denied):
             return None
-        rest.record_refusal(request, error, request.user)
+        problems.record_refusal(request, error, request.user)
         context = {"reason": error.reason, "missing": error.missing, "subject": error.subject}
         if getattr(request, "htmx", False):
             return HttpResponse(error.reason, status=403, content_type="text/plain")

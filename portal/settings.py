@@ -189,7 +189,8 @@ STATIC_ROOT = VAR / "static"
 STATICFILES_DIRS = [BASE_DIR / "portal" / "static"]
 WHITENOISE_USE_FINDERS = DEBUG or TESTING
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
-FILE_UPLOAD_TEMP_DIR = VAR / "incoming"
+_incoming = VAR / "incoming"
+FILE_UPLOAD_TEMP_DIR = _incoming if _incoming.is_dir() else None
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 MAX_UPLOAD_BYTES = env_int("MAX_UPLOAD_MB", 2048) * 1024 * 1024
@@ -272,8 +273,9 @@ PREDICT_MAX_TEXTS = 256
 PREDICT_MAX_CHARACTERS = 20_000
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["governance.interfaces.rest.TokenAuthentication",
-        "governance.interfaces.rest.Session",
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "governance.interfaces.credentials.TokenAuthentication",
+        "governance.interfaces.credentials.Session",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": [
@@ -281,12 +283,12 @@ REST_FRAMEWORK = {
         "rest_framework.parsers.MultiPartParser",
     ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PAGINATION_CLASS": "governance.interfaces.rest.Cursor",
+    "DEFAULT_PAGINATION_CLASS": "governance.interfaces.cursors.Cursor",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_THROTTLE_CLASSES": ["governance.interfaces.rest.PersonThrottle"],
+    "DEFAULT_THROTTLE_CLASSES": ["governance.interfaces.credentials.PersonThrottle"],
     "DEFAULT_THROTTLE_RATES": {"person": env("API_RATE", "600/min")},
-    "EXCEPTION_HANDLER": "governance.interfaces.rest.handler",
+    "EXCEPTION_HANDLER": "governance.interfaces.problems.handler",
     "PAGE_SIZE": 50,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }

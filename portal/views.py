@@ -31,7 +31,9 @@ def home(request):
     reviewer = access.organisation_allows(user, Permission.REVIEW_DECIDE)
     waiting = ApprovalRequest.objects.open().select_related("requester")
     waiting = (
-        waiting.exclude(requester=user).exclude(decisions__approver=user) if reviewer else waiting.filter(requester=user)
+        waiting.exclude(requester=user).exclude(decisions__approver=user)
+        if reviewer
+        else waiting.filter(requester=user)
     )
     jobs = TrainingJob.objects.visible_to(user).select_related("team").defer("spec", "dry_run", "summary")
     context = {
@@ -56,8 +58,10 @@ def home(request):
 
 def _numbers(user) -> dict:
     """Return the counts of what the reader may see, one query a table."""
-    cases = UseCase.objects.visible_to(user).order_by().aggregate(
-        all=Count("pk"), live=Count("pk", filter=Q(stage__in=["live", "piloting"]))
+    cases = (
+        UseCase.objects.visible_to(user)
+        .order_by()
+        .aggregate(all=Count("pk"), live=Count("pk", filter=Q(stage__in=["live", "piloting"])))
     )
     return {
         "use_cases": cases["all"],

@@ -13,6 +13,18 @@ class TrainingConfig(AppConfig):
         """Say what happens when this package's gate opens."""
         from governance.policy import Gate
         from governance.services import approvals
-        from training.services import registry
 
-        approvals.on_approved(Gate.MODEL_PUBLICATION, registry.approved)
+        approvals.on_approved(Gate.MODEL_PUBLICATION, _publication_approved)
+        approvals.on_closed(Gate.MODEL_PUBLICATION, _publication_closed)
+
+
+def _publication_approved(*, actor, request):
+    from training.services import registry
+
+    registry.approved(actor=actor, request=request)
+
+
+def _publication_closed(*, actor, request):
+    from training.services import registry
+
+    registry.closed(actor=actor, request=request)

@@ -1,7 +1,6 @@
-"""The manners of the REST API: problem details, scoped relations, cursors, ETags, idempotent creates, rate limits.
+"""The manners of the REST API: scoped relations, ETags, idempotent creates; the base of every endpoint.
 
-Problem details follow RFC 9457; ETag and If-Match RFC 9110; 428 RFC 6585; the rate-limit headers are the IETF's draft
-`RateLimit` fields in their widely used three-header form.
+ETag and If-Match follow RFC 9110, 428 RFC 6585.
 """
 
 from __future__ import annotations
@@ -10,183 +9,22 @@ import hashlib
 import json
 from contextlib import suppress
 
-from django.core.exceptions import BadRequest, ObjectDoesNotExist, PermissionDenied
-from django.core.exceptions import ValidationError as ModelValidationError
 from django.db import IntegrityError, transaction
-from django.http import Http404
 from rest_framework import exceptions, serializers, status, viewsets
-from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
-from rest_framework.pagination import BasePagination
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
-from rest_framework.throttling import SimpleRateThrottle
 
-from governance.actions import Action
-from governance.interfaces import paging
-from governance.models import IdempotencyKey, User
-from governance.services import access, ledger, tokens
+from governance.interfaces.problems import problem
+from governance.models import IdempotencyKey
 
-COUNT_CAP = 10_001
-MAX_LIMIT = 200
-
-
-# Who is calling
-
-
-class TokenAuthentication(BaseAuthentication):
-    """`Authorization: Bearer gh_…`. The person arrives with the token attached, and is limited to its scopes."""
-
-    def authenticate(self, request):
-        """Return (user, token), None without the header; raises AuthenticationFailed for a bad token."""
-        header = get_authorization_header(request).split()
-        if not header or header[0].lower() != b"bearer":
-            return None
-        secret = header[1].decode("latin-1") if len(header) == 2 else ""
-        token = tokens.authenticate(secret)
-        if token is None:
-            raise exceptions.AuthenticationFailed(
-                "This token is unknown, expired or revoked. Create one under Account › Tokens."
-            )
-        return token.user, token
-
-    def authenticate_header(self, request):
-        """Return what the 401 tells the client to send."""
-        return 'Bearer realm="gatehouse"'
-
-
-class Session(SessionAuthentication):
-    """The browser's session, with its CSRF check, for pages that call the API."""
-
-    def authenticate_header(self, request):
-        """Return what the 401 tells the client to send."""
-        return 'Bearer realm="gatehouse"'
-
-
-class PersonThrottle(SimpleRateThrottle):
-    """So many calls a minute for each person; the answer carries the limit and what is left."""
-
-    scope = "person"
-
-    def get_cache_key(self, request, view):
-        """Return the key under which the person's calls are counted."""
-        who = f"u{request.user.pk}" if request.user.is_authenticated else self.get_ident(request)
-        return f"throttle:{who}"
-
-    def allow_request(self, request, view):
-        """Count the call and note the figures on the request for the headers."""
-        allowed = super().allow_request(request, view)
-        if self.rate:
-            left = max(0, self.num_requests - len(self.history)) if allowed else 0
-            reset = int(self.duration - (self.now - self.history[-1])) if self.history else int(self.duration)
-            request._request.rate_limit = (self.num_requests, left, max(0, reset))
-        return allowed
-
-
-# What goes wrong
-
-
-def problem(request, *, status_code: int, title: str, detail: str, code: str, **extra) -> Response:
-    """Return a problem-details answer (RFC 9457) with the request's id."""
-    body = {
-        "type": f"about:blank#{code}",
-        "title": title,
-        "status": status_code,
-        "detail": detail,
-        "code": code,
-        "request_id": ledger.request_id.get(),
-        **extra,
-    }
-    return Response(body, status=status_code, content_type="application/problem+json")
-
-
-def handler(error, context) -> Response | None:
-    """Turn an exception into problem details; a refusal is also recorded, in a transaction of its own."""
-    request = context.get("request")
-    if isinstance(error, access.Denied):
-        record_refusal(request._request if request else None, error, getattr(request, "user", None))
-        return problem(
-            request,
-            status_code=status.HTTP_409_CONFLICT if error.code in {"closed", "stale"} else status.HTTP_403_FORBIDDEN,
-            title="Refused",
-            detail=error.reason,
-            code=error.code,
-            missing=error.missing,
-        )
-    if isinstance(error, exceptions.ValidationError):
-        return problem(
-            request,
-            status_code=400,
-            title="The input is not valid",
-            detail=_first_sentence(error.detail),
-            code="invalid",
-            errors=error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail},
-        )
-    if isinstance(error, ModelValidationError | BadRequest):
-        messages = getattr(error, "messages", [str(error)])
-        return problem(
-            request,
-            status_code=400,
-            title="The input is not valid",
-            detail=" ".join(messages),
-            code="invalid",
-            errors={"non_field_errors": messages},
-        )
-    if isinstance(error, ValueError) and hasattr(error, "field"):
-        return problem(
-            request,
-            status_code=400,
-            title="The input is not valid",
-            detail=str(error),
-            code="invalid",
-            errors={error.field or "non_field_errors": [str(error)]},
-        )
-    if isinstance(error, Http404 | ObjectDoesNotExist):
-        return problem(
-            request,
-            status_code=404,
-            title="Not found",
-            detail="There is nothing here that you may see. Check the id and your team.",
-            code="not_found",
-        )
-    if isinstance(error, exceptions.APIException):
-        answer = problem(
-            request,
-            status_code=error.status_code,
-            title=str(error.default_detail).rstrip("."),
-            detail=_first_sentence(error.detail),
-            code=error.get_codes() if isinstance(error.get_codes(), str) else error.default_code,
-        )
-        if getattr(error, "auth_header", None):
-            answer["WWW-Authenticate"] = error.auth_header
-        if getattr(error, "wait", None):
-            answer["Retry-After"] = str(int(error.wait) + 1)
-        return answer
-    if isinstance(error, PermissionDenied):
-        return problem(request, status_code=403, title="Refused", detail=str(error) or "Refused.", code="denied")
-    return None
-
-
-def _first_sentence(detail) -> str:
-    if isinstance(detail, dict):
-        name, value = next(iter(detail.items()), ("", ""))
-        sentence = _first_sentence(value)
-        return sentence if name in {"non_field_errors", ""} else f"{name}: {sentence}"
-    if isinstance(detail, list):
-        return _first_sentence(detail[0]) if detail else ""
-    return str(detail)
-
-
-def record_refusal(request, error: access.Denied, user) -> None:
-    """Put a refusal into the ledger, in a transaction of its own since the one that failed is rolled back."""
-    actor = user if user is not None and user.is_authenticated else User.objects.system()
-    subject = error.subject if getattr(error.subject, "pk", None) else None
-    details = {"code": error.code}
-    if request is not None:
-        details |= {"method": request.method, "path": request.path[:300]}
-    with transaction.atomic():
-        ledger.record(
-            Action.REFUSED, actor=actor, subject=subject, details=details, texts={"reason": error.reason}
-        )
+__all__ = [
+    "ScopedRelatedField",
+    "ViewSet",
+    "check_if_match",
+    "etag_of",
+    "problem",
+    "require_if_match",
+]
 
 
 class PreconditionRequired(exceptions.APIException):
@@ -223,73 +61,6 @@ def check_if_match(request, etag: str) -> None:
     given = request.headers.get("If-Match")
     if given is not None and given.strip() != "*" and etag not in [part.strip() for part in given.split(",")]:
         raise PreconditionFailed
-
-
-# Lists
-
-
-class Cursor(BasePagination):
-    """Keyset pages: `{"next", "previous", "results"}`, and `"count"` (capped at 10,001) only with `?count=true`."""
-
-    def paginate_queryset(self, queryset, request, view=None):
-        """Return the rows of the page asked for."""
-        order = tuple(getattr(view, "ordering", ("-id",)))
-        try:
-            size = int(request.query_params.get("limit", 50))
-        except ValueError:
-            raise exceptions.ValidationError({"limit": ["Give a whole number."]}) from None
-        if not 1 <= size <= MAX_LIMIT:
-            raise exceptions.ValidationError({"limit": [f"Choose from 1 to {MAX_LIMIT}."]})
-        self.request = request
-        self.page = paging.slice_at(queryset, request.query_params.get("cursor"), order, size)
-        self.count = None
-        if request.query_params.get("count", "").lower() in {"1", "true"}:
-            self.count = queryset.order_by()[:COUNT_CAP].count()
-        return self.page.items
-
-    def _link(self, cursor):
-        if cursor is None:
-            return None
-        query = self.request.query_params.copy()
-        query["cursor"] = cursor
-        return self.request.build_absolute_uri(f"{self.request.path}?{query.urlencode()}")
-
-    def get_paginated_response(self, data):
-        """Return the page as an answer."""
-        body = {"next": self._link(self.page.next), "previous": self._link(self.page.previous), "results": data}
-        if self.count is not None:
-            body["count"] = self.count
-        return Response(body)
-
-    def get_paginated_response_schema(self, schema):
-        """Describe the page for the OpenAPI document."""
-        return {
-            "type": "object",
-            "required": ["next", "previous", "results"],
-            "properties": {
-                "next": {"type": ["string", "null"], "format": "uri"},
-                "previous": {"type": ["string", "null"], "format": "uri"},
-                "count": {"type": "integer", "maximum": COUNT_CAP},
-                "results": schema,
-            },
-        }
-
-    def get_schema_operation_parameters(self, view):
-        """Describe the query parameters for the OpenAPI document."""
-        return [
-            {"name": "cursor", "in": "query", "schema": {"type": "string"}, "description": "From `next`/`previous`."},
-            {
-                "name": "limit",
-                "in": "query",
-                "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50},
-            },
-            {
-                "name": "count",
-                "in": "query",
-                "schema": {"type": "boolean"},
-                "description": f"Also count, up to {COUNT_CAP}.",
-            },
-        ]
 
 
 class ScopedRelatedField(serializers.PrimaryKeyRelatedField):
@@ -352,7 +123,6 @@ class ViewSet(viewsets.GenericViewSet):
         )
         used.is_valid(raise_exception=True)
         return used.validated_data
-
 
     def initial(self, request, *args, **kwargs):
         """Authenticate and throttle, then claim the Idempotency-Key of a POST."""
@@ -421,17 +191,3 @@ def _claim(request) -> IdempotencyKey | None:
     if row.status is None:
         raise KeyReused("The first call with this Idempotency-Key is still running; wait for its answer.")
     raise _Replay(row)
-
-
-def rate_limit_headers(request, response) -> None:
-    """Add the figures that the throttle noted to the answer."""
-    figures = getattr(request, "rate_limit", None)
-    if figures:
-        limit, left, reset = figures
-        response["RateLimit-Limit"], response["RateLimit-Remaining"], response["RateLimit-Reset"] = (
-            str(limit),
-            str(left),
-            str(reset),
-        )
-
-
