@@ -4,8 +4,9 @@ The contract of a file here:
 
 - ``RECIPE``: a ``hyperparameters.Recipe`` whose ``name`` is the file's own. Importing the file imports the standard
   library and ``training.engine.hyperparameters`` only, so that forms can be drawn without torch.
-- ``train(run) -> training.engine.loop.Trained``: does the work with the ``loop.Run`` it is given (specification,
-  data, device, events, checkpoints) and returns the trained model. It imports torch and its kin inside the function.
+- ``train(run) -> training.engine.loop.Trained``: does the work with the ``training.engine.run.Run`` it is
+  given (specification, data, hardware, events), training through ``loop.fit``, and returns the trained model. It
+  imports torch and its kin inside the function.
 - It imports no other file of this folder. Adding a recipe is adding one file.
 """
 

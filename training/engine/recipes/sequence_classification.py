@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from training.engine.hyperparameters import Hyperparameter, Preset, Recipe
 
 if TYPE_CHECKING:
-    from training.engine.loop import Run, Trained
+    from training.engine.loop import Trained
+    from training.engine.run import Run
 
 RECIPE = Recipe(
     name="sequence_classification",
@@ -104,6 +105,17 @@ RECIPE = Recipe(
             choices=("linear_probe", "random"),
             help="The classifier on top starts random, or from a logistic regression on the untuned model's vectors.",
             when="Choose random for a base model whose untuned vectors say little about the texts.",
+            advanced=True,
+        ),
+        Hyperparameter(
+            name="head_speed",
+            title="Head speed",
+            type="float",
+            default=10.0,
+            minimum=0.1,
+            maximum=1000.0,
+            help="The head's learning rate is this many times that of the encoder.",
+            when="Raise it for a random head that should settle early; lower it when the head overfits.",
             advanced=True,
         ),
         Hyperparameter(
@@ -253,14 +265,15 @@ RECIPE = Recipe(
             advanced=True,
         ),
         Hyperparameter(
-            name="checkpoints_per_epoch",
-            title="Checkpoints per epoch",
+            name="checkpoint_seconds",
+            title="Time between checkpoints",
             type="int",
-            default=1,
-            minimum=1,
-            maximum=1000,
-            help="How often per epoch everything is saved so that a killed run can continue; never less than validated.",
-            when="Raise it when an epoch takes more than a few minutes.",
+            default=60,
+            minimum=0,
+            maximum=86400,
+            unit="seconds",
+            help="How often everything is saved so that a killed run can continue; it does not change the result.",
+            when="Raise it for large models, whose checkpoints take long to write.",
             advanced=True,
         ),
         Hyperparameter(
@@ -311,7 +324,79 @@ RECIPE = Recipe(
 
 
 def train(run: "Run") -> "Trained":
-    """Train as the specification says; see ``training.engine.loop``."""
-    from training.engine.loop import fit_classifier
+    """Tokenise, build the model and its optimiser, start the head, and hand all to the shared loop."""
+    import numpy as np
+    import torch
 
-    return fit_classifier(run)
+    from training.engine import loop, pooling
+    from training.engine.data import longest_input, tokenise
+    from training.engine.frozen import load_tokenizer
+    from training.engine.probe import fit_linear_head
+
+    settings = run.hyperparameters
+    labels = run.spec.dataset.labels
+    train, validation = run.splits["train"], run.splits["validation"]
+    tokenizer = load_tokenizer(run.base_folder)
+    model = pooling.new_classifier(run.base_folder, labels, settings["pooling"])
+    max_length = longest_input(tokenizer, model.encoder.config, settings["max_length"])
+    tokens = tokenise(tokenizer, train.texts, max_length)
+    if tokens.cut:
+        run.events.log(f"{tokens.cut} of {len(tokens)} training texts are longer than {max_length} tokens and were cut.")
+    counts = np.bincount(train.labels, minlength=len(labels))
+    balanced = settings["class_weights"] == "balanced"
+    weights = torch.tensor(counts.sum() / (len(labels) * counts), dtype=torch.float32) if balanced else None
+
+    if settings["head_start"] == "linear_probe":
+        run.events.log("Fitting the head on the untuned model's vectors.")
+        vectors = run.frozen.embed_train(settings["pooling"])
+        head = fit_linear_head(vectors, train.labels, len(labels), balanced=balanced)
+        with torch.no_grad():
+            model.head.weight.copy_(torch.from_numpy(head.weight))
+            model.head.bias.copy_(torch.from_numpy(head.bias))
+    if run.spec.method == "lora":
+        model = pooling.add_lora(
+            model, settings["lora_rank"], settings["lora_alpha"], settings["lora_dropout"], settings["lora_targets"]
+        )
+    elif settings["freeze_embeddings"]:
+        for parameter in pooling.embedding_parameters(model):
+            parameter.requires_grad_(False)
+    model.to(run.hardware.device)
+    weights = weights.to(run.hardware.device) if weights is not None else None
+    smoothing = settings["label_smoothing"]
+
+    def loss(logits: "torch.Tensor", targets: "torch.Tensor", examples: int) -> "torch.Tensor":
+        # Summed and divided by the examples of the whole step, so that accumulated batches weigh by their size.
+        total = torch.nn.functional.cross_entropy(
+            logits, targets, weight=weights, label_smoothing=smoothing, reduction="sum"
+        )
+        return total / examples
+
+    groups = pooling.parameter_groups(
+        model,
+        settings["learning_rate"],
+        settings["head_speed"],
+        settings["layer_decay"] if run.spec.method == "full" else 1.0,
+        settings["weight_decay"],
+    )
+    plan = loop.Plan(
+        model=model,
+        optimizer=torch.optim.AdamW(groups, lr=settings["learning_rate"], fused=True),
+        loss=loss,
+        train=tokens,
+        train_labels=train.labels,
+        validation=tokenise(tokenizer, validation.texts, max_length),
+        validation_labels=validation.labels,
+        epochs=settings["epochs"],
+        batch_size=settings["batch_size"],
+        gradient_accumulation=settings["gradient_accumulation"],
+        by_length=settings["batching"] == "by_length",
+        scheduler=settings["scheduler"],
+        warmup=settings["warmup"],
+        max_grad_norm=settings["max_grad_norm"],
+        evaluations_per_epoch=settings["evaluations_per_epoch"],
+        early_stopping=settings["early_stopping"],
+        best_metric=settings["best_metric"],
+        checkpoint_seconds=settings["checkpoint_seconds"],
+    )
+    run.events.emit("stage", name="train", message=f"Training on {len(train)} texts in {len(labels)} classes.")
+    return loop.fit(run, plan, tokenizer, max_length)

@@ -1,0 +1,191 @@
+"""A tiny real encoder built in code, a tiny real dataset, and a way to run the engine on them as its own process."""
+
+import csv
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.engine import recipes
+from training.engine.hyperparameters import resolve
+from training.engine.spec import (
+    BaseModelSource,
+    DatasetSource,
+    Event,
+    Placement,
+    RunSpec,
+    SplitFile,
+    write_request,
+)
+
+ROOT = Path(__file__).resolve().parents[3]
+WORDS = {
+    "account": ["password", "login", "locked", "reset", "username", "expired"],
+    "hardware": ["laptop", "screen", "keyboard", "battery", "mouse", "dock"],
+    "travel": ["flight", "hotel", "train", "ticket", "receipt", "booking"],
+}
+FILLERS = ["please", "my", "the", "is", "today", "again", "help", "with", "cannot", "and", "since", "monday"]
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a small file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_csv(path: Path, rows: list[tuple[str, str]]) -> None:
+    """Write rows of text and label."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        writer.writerows(rows)
+
+
+def some_rows(count: int, seed: int) -> list[tuple[str, str]]:
+    """Return rows whose class shows in one or two of their words."""
+    rng = random.Random(seed)
+    rows = []
+    for number in range(count):
+        label = sorted(WORDS)[number % len(WORDS)]
+        words = rng.choices(FILLERS, k=rng.randint(2, 9)) + rng.choices(WORDS[label], k=rng.randint(1, 2))
+        rng.shuffle(words)
+        rows.append((" ".join(words), label))
+    return rows
+
+
+@dataclass(frozen=True)
+class World:
+    """A base model and a dataset on disk, and the specification of a run on them."""
+
+    base: Path
+    dataset: Path
+    spec: RunSpec
+
+    def with_settings(self, method: str = "full", baselines: tuple[str, ...] = (), **overrides: Any) -> RunSpec:
+        """Return the specification with other settings."""
+        settings = resolve(recipes.get("sequence_classification"), "quick", {**QUICK, **overrides}, method)
+        return replace(self.spec, method=method, hyperparameters=settings, baselines=baselines)
+
+
+QUICK = {"precision": "fp32", "batch_size": 8, "learning_rate": 3e-3, "head_start": "random", "checkpoint_seconds": 3600}
+
+
+@dataclass
+class Outcome:
+    """What an engine process left: exit code, events and standard error."""
+
+    code: int
+    events: list[Event]
+    stderr: str
+    run: Path
+
+    def of(self, kind: str) -> list[Event]:
+        """Return the events of one type."""
+        return [event for event in self.events if event.type == kind]
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """Return the fields of the error event."""
+        return dict(self.of("error")[0].data)
+
+
+def environment() -> dict[str, str]:
+    """Return the clean environment of an engine process."""
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HOME": "/nonexistent"}
+
+
+def start_engine(spec: RunSpec | str, placement: Placement | None = None) -> subprocess.Popen[bytes]:
+    """Start the engine as a child with its request already written; ``spec`` may be the whole input as text."""
+    text = spec if isinstance(spec, str) else write_request(spec, placement)  # type: ignore[arg-type]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "training.engine"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        cwd=ROOT,
+    )
+    assert child.stdin is not None
+    child.stdin.write(text.encode())
+    child.stdin.close()
+    child.stdin = None
+    return child
+
+
+def run_engine(spec: RunSpec | str, placement: Placement | None = None) -> Outcome:
+    """Run the engine to its end."""
+    child = start_engine(spec, placement)
+    stdout, stderr = child.communicate(timeout=120)
+    events = [Event.from_json(line) for line in stdout.decode().splitlines()]
+    return Outcome(child.returncode, events, stderr.decode(), Path(placement.run) if placement else Path())
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A two-layer encoder with a byte-level BPE tokenizer, saved as a base model."""
+    import torch
+    from tokenizers import ByteLevelBPETokenizer
+    from tokenizers.processors import TemplateProcessing
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("base")
+    tokenizer = ByteLevelBPETokenizer()
+    special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
+    texts = [text for text, _ in some_rows(300, seed=0)]
+    tokenizer.train_from_iterator(texts, vocab_size=400, special_tokens=special, show_progress=False)
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer._tokenizer,
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        unk_token="[UNK]",
+        model_max_length=64,
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=400,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def world(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The tiny base model with a dataset of three classes."""
+    folder = tmp_path_factory.mktemp("dataset")
+    files = {}
+    for split, count, seed in (("train", 96, 1), ("validation", 30, 2), ("test", 45, 3)):
+        path = folder / f"{split}.csv"
+        write_csv(path, some_rows(count, seed))
+        files[split] = SplitFile(path.name, sha256(path), count)
+    spec = RunSpec(
+        recipe="sequence_classification",
+        method="full",
+        base_model=BaseModelSource(
+            "tiny-bert", "a" * 40, {p.name: sha256(p) for p in tiny_base.iterdir() if p.is_file()}
+        ),
+        dataset=DatasetSource("requests", "b" * 40, files, tuple(sorted(WORDS))),
+        hyperparameters=resolve(recipes.get("sequence_classification"), "quick", QUICK),
+        seed=7,
+        baselines=(),
+    )
+    return World(tiny_base, folder, spec)
+
+
+@pytest.fixture
+def place(world: World, tmp_path: Path) -> Placement:
+    """Where a run of ``world`` lies, in a folder of its own."""
+    return Placement(str(world.base), str(world.dataset), str(tmp_path / "run"), token=1, threads=1)
