@@ -1,7 +1,7 @@
 """The auditor's page: every permission, which role holds it, which gate needs whom. Standard library only.
 
-Read top to bottom it answers "who may do what here?". Nothing in the product grants a right that is not in these tables,
-and a word that is not here raises.
+Read top to bottom it answers "who may do what here?". Nothing in the product grants a right that is not in
+these tables, and a word that is not here raises.
 """
 
 from __future__ import annotations

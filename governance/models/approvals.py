@@ -19,9 +19,7 @@ class ApprovalRequestQuerySet(models.QuerySet):
         """Return the requests `user` may read: all for reviewers and auditors, else their teams' and their own."""
         from governance.services import access
 
-        if access.organisation_allows(user, "review.view"):
-            return self
-        return self.filter(Q(requester=user) | Q(scope_id__in=access.scope_ids(user, "review.view")))
+        return access.visible(self, user, "review.view", scope="scope_id", own=Q(requester=user))
 
     def open(self):
         """Return those that wait for a decision."""
@@ -127,7 +125,7 @@ class ApprovalComment(models.Model):
 
     request = models.ForeignKey(ApprovalRequest, models.PROTECT, related_name="comments")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
-    part = models.CharField(max_length=100, blank=True)
+    part = models.CharField(max_length=300, blank=True)
     text = models.TextField()
     at = models.DateTimeField(default=timezone.now)
 

@@ -16,7 +16,8 @@ class LedgerEntryQuerySet(models.QuerySet):
 
         if access.organisation_allows(user, "ledger.view"):
             return self
-        return self.filter(Q(actor=user) | Q(scope_id__in=access.scope_ids(user, "team.view")))
+        # Who sees a team sees what happened in it; a team-limited token sees that team alone.
+        return access.visible(self, user, "team.view", scope="scope_id", own=Q(actor=user), everywhere=False)
 
     def about(self, subject):
         """Return the entries whose subject is this model instance."""

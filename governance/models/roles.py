@@ -27,7 +27,7 @@ class RoleAssignmentQuerySet(models.QuerySet):
 
         if access.organisation_allows(user, "person.view"):
             return self
-        return self.filter(Q(user=user) | Q(scope_id__in=access.scope_ids(user, "team.view")))
+        return access.visible(self, user, "team.view", scope="scope_id", own=Q(user=user), everywhere=False)
 
 
 class RoleAssignment(models.Model):
@@ -57,20 +57,43 @@ class RoleAssignment(models.Model):
         return f"{self.user}: {self.get_role_display()}"
 
 
+class ShareQuerySet(models.QuerySet):
+    """Selections of shares."""
+
+    def visible_to(self, user):
+        """Return the shares `user` may see: their own, those of objects of their teams, all for who may see people."""
+        from governance.services import access
+
+        if access.organisation_allows(user, "person.view"):
+            return self
+        return access.visible(self, user, "team.view", scope="scope_id", own=Q(user=user), everywhere=False)
+
+    def live(self):
+        """Return those in force now."""
+        return self.filter(expires_at__gt=timezone.now())
+
+
 class Share(models.Model):
-    """One object opened to one person until a date, with a purpose; each permission is a guardian row beneath."""
+    """One object opened to one person until a date, with a purpose; each permission is a guardian row beneath.
+
+    `scope_id` is the team that the object belongs to, so that the team sees what of its own is open to whom.
+    """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="shares")
     permission = models.CharField(max_length=40)
     content_type = models.ForeignKey(ContentType, models.PROTECT, related_name="+")
     object_id = models.BigIntegerField()
     subject = GenericForeignKey("content_type", "object_id")
+    scope_id = models.BigIntegerField(null=True, blank=True, db_index=True)
     purpose = models.CharField(max_length=300)
     granted_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     granted_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
 
+    objects = ShareQuerySet.as_manager()
+
     class Meta:
+        ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(
                 fields=["user", "permission", "content_type", "object_id"], name="one_share_per_person_and_object"

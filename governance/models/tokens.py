@@ -11,8 +11,11 @@ class ApiTokenQuerySet(models.QuerySet):
     """Selections of tokens."""
 
     def visible_to(self, user):
-        """Return the tokens of `user`; nobody sees another person's tokens here."""
-        return self.filter(user=user)
+        """Return the tokens of `user`; nobody sees another person's tokens, and a token sees itself alone."""
+        token = getattr(user, "token", None)
+        if token is not None:
+            return self.filter(pk=token.pk)
+        return self.filter(user=user) if user.is_authenticated else self.none()
 
     def live(self):
         """Return those that may be used now."""

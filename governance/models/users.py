@@ -21,7 +21,7 @@ class UserQuerySet(models.QuerySet):
 
     def visible_to(self, user):
         """Return whom `user` may see: everyone in the organisation may see names; nobody sees the service account."""
-        return self.people() if user.is_authenticated else self.none()
+        return self.people() if user.is_authenticated and user.is_active else self.none()
 
 
 class Users(BaseUserManager.from_queryset(UserQuerySet)):

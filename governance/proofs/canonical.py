@@ -75,4 +75,7 @@ def digest(value) -> str:
 
 def commitment(salt: bytes, text: str) -> str:
     """Return SHA-256(salt || UTF-8 text) in hex: it binds the text and reveals nothing once the salt is erased."""
-    return hashlib.sha256(salt + text.encode()).hexdigest()
+    try:
+        return hashlib.sha256(salt + text.encode()).hexdigest()
+    except UnicodeEncodeError as error:
+        raise NotCanonical("the text holds half of a surrogate pair, which has no UTF-8 form") from error

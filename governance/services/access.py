@@ -1,8 +1,8 @@
 """Who may do what: the one place that reads roles, guardian's object permissions, shares and token scopes.
 
-A page or an endpoint never decides by itself. It loads objects through `Model.objects.visible_to(user)`, which ends here,
-and acts through a service, which calls `require`. Rights come from `governance.policy` alone; a superuser has none by
-being one.
+A page or an endpoint never decides by itself. It loads objects through `Model.objects.visible_to(user)`, which ends
+here, and acts through a service, which calls `require`. Rights come from `governance.policy` alone; a superuser has
+none by being one.
 """
 
 from __future__ import annotations
@@ -102,9 +102,7 @@ def _token_allows(user, permission: Permission, scope_id: int | None) -> bool:
     token = getattr(user, "token", None)
     if token is None:
         return True
-    if not any(permission in SCOPE_PERMISSIONS[TokenScope(scope)] for scope in token.scopes):
-        return False
-    return token.scope_id is None or scope_id == token.scope_id
+    return token_permits(user, permission) and (token.scope_id is None or scope_id == token.scope_id)
 
 
 def organisation_allows(user, permission: Permission | str) -> bool:
@@ -114,13 +112,20 @@ def organisation_allows(user, permission: Permission | str) -> bool:
 
 
 def scope_ids(user, permission: Permission | str) -> set[int]:
-    """Return the ids of the teams in which `user` holds the permission by a team role."""
+    """Return the ids of the teams in which `user` holds the permission by a team role.
+
+    With a token that is limited to one team this is at most that team, also for what is held in the organisation.
+    """
     permission = Permission(permission)
-    return {
-        team
-        for team, held in _grants(user).teams.items()
-        if permission in held and _token_allows(user, permission, team)
+    grants = _grants(user)
+    found = {
+        team for team, held in grants.teams.items() if permission in held and _token_allows(user, permission, team)
     }
+    token = getattr(user, "token", None)
+    if token is not None and token.scope_id is not None and permission in grants.organisation:
+        # Held everywhere, carried by a token for one team: there, and nowhere else.
+        found |= {token.scope_id} if _token_allows(user, permission, token.scope_id) else set()
+    return found
 
 
 def scope_id_of(subject) -> int | None:
@@ -153,10 +158,20 @@ def require(actor, permission: Permission | str, subject=None) -> None:
     if actor is None:
         raise TypeError("actor is None; background work acts for a named person")
     permission = Permission(permission)
-    if actor.is_service or allows(actor, permission, subject):
+    if getattr(actor, "is_service", False) or allows(actor, permission, subject):
         return
     token = getattr(actor, "token", None)
-    if token is not None and not _token_allows(actor, permission, scope_id_of(subject)):
+    if (
+        token is not None
+        and token_permits(actor, permission)
+        and not _token_allows(actor, permission, scope_id_of(subject))
+    ):
+        raise Denied(
+            "This token is limited to one team, and this is outside of it. Create a token without that limit.",
+            code="token_team",
+            subject=subject,
+        )
+    if token is not None and not token_permits(actor, permission):
         raise Denied(
             f"This token's scopes ({', '.join(token.scopes)}) do not include “{permission.value}”. "
             "Create a token with a scope that does.",
@@ -169,30 +184,59 @@ def require(actor, permission: Permission | str, subject=None) -> None:
         if permission in ROLE_PERMISSIONS[role] and (role in ORGANISATION_ROLES or subject is not None)
     ]
     where = " in this team" if scope_id_of(subject) is not None else ""
+    source = f"it comes with the role {' or '.join(roles)}" if roles else "no role gives it"
     raise Denied(
-        f"You need the permission “{permission.value}”{where}; it comes with the role "
-        f"{' or '.join(roles) if roles else 'nobody holds'}. Ask the team owner or an administrator.",
+        f"You need the permission “{permission.value}”{where}; {source}. Ask the team owner or an administrator.",
         code="missing_permission",
         subject=subject,
     )
 
 
-def visible(queryset, user, permission: Permission | str, *, scope: str = "team_id"):
+def visible(
+    queryset,
+    user,
+    permission: Permission | str,
+    *,
+    scope: str = "team_id",
+    own: Q | None = None,
+    everywhere: bool = True,
+):
     """Return the rows of `queryset` on which `user` holds the permission.
 
-    `scope` is the lookup that leads from a row to its team's id. Costs no query of its own beyond reading the person's
-    rights once per request; shared objects are an uncorrelated subquery.
+    `scope` is the lookup that leads from a row to its team's id. `own` also selects rows that are the person's by
+    themselves (they proposed it, it is about them); like everything else they are limited to a token's scopes and
+    team. `everywhere=False` ignores that the permission is held in the whole organisation. Costs no query of its own
+    beyond reading the person's rights once per request; shared objects are an uncorrelated subquery.
     """
     permission = Permission(permission)
     if not (user.is_authenticated and user.is_active):
         return queryset.none()
-    if user.is_service or organisation_allows(user, permission):
+    if user.is_service or (everywhere and organisation_allows(user, permission)):
         return queryset
-    rule = Q(**{f"{scope}__in": scope_ids(user, permission)})
+    held_in = _grants(user).teams.items()
+    teams = (
+        scope_ids(user, permission)
+        if everywhere
+        else {team for team, held in held_in if permission in held and _token_allows(user, permission, team)}
+    )
+    token = getattr(user, "token", None)
+    rule = Q(**{f"{scope}__in": teams})
     shared = shared_ids(user, permission, queryset.model)
     if shared is not None:
         rule |= Q(pk__in=shared)
+    if own is not None and token_permits(user, permission):
+        rule |= own
+    if token is not None and token.scope_id is not None:
+        rule &= Q(**{scope: token.scope_id})
     return queryset.filter(rule)
+
+
+def token_permits(user, permission: Permission | str) -> bool:
+    """Return whether the request's token (if it was made with one) has a scope that includes the permission."""
+    token = getattr(user, "token", None)
+    if token is None:
+        return True
+    return any(Permission(permission) in SCOPE_PERMISSIONS[TokenScope(scope)] for scope in token.scopes)
 
 
 def shared_ids(user, permission: Permission | str, model):
@@ -201,17 +245,14 @@ def shared_ids(user, permission: Permission | str, model):
     label = model._meta.label_lower
     if permission not in SHAREABLE.get(label, ()):
         return None
-    token = getattr(user, "token", None)
-    if token is not None and not any(permission in SCOPE_PERMISSIONS[TokenScope(s)] for s in token.scopes):
+    if not token_permits(user, permission):
         return None
     content_type = ContentType.objects.get_for_model(model)
     in_force = Share.objects.filter(
         user=user, permission=permission.value, content_type=content_type, expires_at__gt=timezone.now()
     )
     return (
-        UserObjectPermission.objects.filter(
-            user=user, permission__codename=permission.value, content_type=content_type
-        )
+        UserObjectPermission.objects.filter(user=user, permission__codename=permission.value, content_type=content_type)
         .annotate(shared_id=Cast("object_pk", BigIntegerField()))
         .filter(shared_id__in=in_force.values("object_id"))
         .values("shared_id")
@@ -252,8 +293,7 @@ def sync_team(user, scope_id: int) -> None:
         )
     )
     rows = {
-        row.codename: row
-        for row in PermissionRow.objects.filter(content_type=content_type, codename__in=wanted | held)
+        row.codename: row for row in PermissionRow.objects.filter(content_type=content_type, codename__in=wanted | held)
     }
     for codename in sorted(wanted - held):
         assign_perm(rows[codename], user, team)
@@ -264,15 +304,11 @@ def sync_team(user, scope_id: int) -> None:
 
 def grant_object(user, permission: Permission, subject) -> None:
     """Write guardian's row behind a Share."""
-    row = PermissionRow.objects.get(
-        content_type=ContentType.objects.get_for_model(subject), codename=permission.value
-    )
+    row = PermissionRow.objects.get(content_type=ContentType.objects.get_for_model(subject), codename=permission.value)
     assign_perm(row, user, subject)
 
 
 def revoke_object(user, permission: Permission, subject) -> None:
     """Remove guardian's row behind a Share."""
-    row = PermissionRow.objects.get(
-        content_type=ContentType.objects.get_for_model(subject), codename=permission.value
-    )
+    row = PermissionRow.objects.get(content_type=ContentType.objects.get_for_model(subject), codename=permission.value)
     remove_perm(row, user, subject)

@@ -7,7 +7,8 @@ A subject (a use case, a clearance, a publication) offers, for each gate it stan
 - `approval_checklist(gate) -> list[Check]`: what must be true before it may be asked;
 - `approval_predecessor(gate)`: the subject whose last approval this one is compared with (often itself), or None.
 
-`standing` is the one function that says whether a gate is open, and why not; whoever acts asks it at the time of the act.
+`standing` is the one function that says whether a gate is open, and why not; whoever acts asks it when
+acting.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from governance.actions import Action
@@ -60,6 +62,14 @@ class Difference:
     after: str
 
 
+class Invalid(ValueError):
+    """What was typed does not fit; `field` names where."""
+
+    def __init__(self, message: str, *, field: str = ""):
+        super().__init__(message)
+        self.field = field
+
+
 class NotReady(access.Denied):
     """The subject cannot be put before the gate yet; `missing` lists what to do."""
 
@@ -86,7 +96,8 @@ _closings: dict[Gate, Callable] = {}
 def on_closed(gate: Gate, effect: Callable) -> None:
     """Say what happens, in the same transaction, when a request ends without opening the gate or its approval lapses.
 
-    `effect(actor=..., request=...)` sees the request in its final state: changes requested, rejected, withdrawn, lapsed.
+    `effect(actor=..., request=...)` sees the request in its final state: changes requested, rejected, withdrawn or
+    lapsed.
     """
     _closings[gate] = effect
 
@@ -99,9 +110,11 @@ def _closed(actor: User, request: ApprovalRequest) -> None:
 
 def digest_of(subject, gate: Gate) -> str:
     """Return the digest of what a reviewer of this subject would be shown now."""
-    return canonical.digest(
-        {"gate": gate.value, "subject": _address(subject), "material": subject.approval_material(gate)}
-    )
+    return _digest(gate, subject, subject.approval_material(gate))
+
+
+def _digest(gate: Gate, subject, material: dict) -> str:
+    return canonical.digest({"gate": gate.value, "subject": _address(subject), "material": material})
 
 
 def _address(subject) -> str:
@@ -112,7 +125,8 @@ def _address(subject) -> str:
 def request(*, actor: User, gate: Gate, subject, note: str = "") -> ApprovalRequest:
     """Put the subject before the gate. Raises Denied, NotReady (with what is missing), or Closed if already asked."""
     access.require(actor, Permission.REVIEW_REQUEST, subject)
-    missing = [check for check in subject.approval_checklist(gate) if not check.met]
+    checklist = subject.approval_checklist(gate)
+    missing = [check for check in checklist if not check.met]
     if missing:
         raise NotReady(
             "This cannot be reviewed yet: " + "; ".join(check.label for check in missing) + ".",
@@ -120,26 +134,37 @@ def request(*, actor: User, gate: Gate, subject, note: str = "") -> ApprovalRequ
             missing=[f"{check.label}: {check.advice}" if check.advice else check.label for check in missing],
             subject=subject,
         )
-    pending = ApprovalRequest.objects.about(subject).open().filter(gate=gate.value).first()
-    digest = digest_of(subject, gate)
+    # One reading of the material gives both the digest and what is shown, so that they cannot disagree.
+    material = canonical.plain(subject.approval_material(gate))
+    digest = _digest(gate, subject, material)
+    waiting = Closed("This is already waiting for review.", code="already_requested", subject=subject)
+    # A reviewer may be deciding the pending request at this moment; the lock makes one of the two wait.
+    pending = ApprovalRequest.objects.select_for_update().about(subject).open().filter(gate=gate.value).first()
     if pending is not None:
         if pending.digest == digest:
-            raise Closed("This is already waiting for review.", code="already_requested", subject=subject)
-        _lapse(actor, pending, subject.approval_material(gate))
-    material = subject.approval_material(gate)
-    asked = ApprovalRequest.objects.create(
-        gate=gate.value,
-        subject=subject,
-        subject_label=subject.approval_title(gate)[:300],
-        scope_id=access.scope_id_of(subject),
-        digest=digest,
-        snapshot={
-            "material": canonical.plain(material),
-            "checklist": [check.as_dict() for check in subject.approval_checklist(gate)],
-        },
-        requester=actor,
-        note=note,
-    )
+            raise waiting
+        _lapse(actor, pending, material)
+    elif _approved_as_it_is(gate, subject, digest):
+        raise Closed("This is already approved exactly as it is now.", code="already_approved", subject=subject)
+    try:
+        with transaction.atomic():
+            asked = ApprovalRequest.objects.create(
+                gate=gate.value,
+                subject=subject,
+                subject_label=subject.approval_title(gate)[:300],
+                scope_id=access.scope_id_of(subject),
+                digest=digest,
+                snapshot={
+                    "material": material,
+                    # A JSON column of PostgreSQL forgets the order of keys; a list keeps it.
+                    "order": [part for part, _text in flatten(material)],
+                    "checklist": [check.as_dict() for check in checklist],
+                },
+                requester=actor,
+                note=note,
+            )
+    except IntegrityError as error:
+        raise waiting from error
     ledger.record(
         Action.APPROVAL_REQUESTED,
         actor=actor,
@@ -152,13 +177,19 @@ def request(*, actor: User, gate: Gate, subject, note: str = "") -> ApprovalRequ
     return asked
 
 
+def _approved_as_it_is(gate: Gate, subject, digest: str) -> bool:
+    latest = ApprovalRequest.objects.about(subject).filter(gate=gate.value).order_by("-requested_at", "-pk").first()
+    return latest is not None and latest.state == State.APPROVED and latest.digest == digest
+
+
 @transaction.atomic
 def decide(
     *, actor: User, request: ApprovalRequest, verdict: str, digest: str, comment: str = "", conditions: str = ""
 ) -> ApprovalRequest:
     """Record one approver's verdict on exactly `digest`; open the gate when the quorum is reached.
 
-    Raises Denied (no right, or the actor asked for it), Closed, or Stale when the subject changed since it was shown.
+    Raises Denied (no right, or the actor asked for it), Closed, Stale when the subject changed since it was shown, or
+    Invalid for an unknown verdict or a refusal without a comment.
     """
     # Locking the row makes two reviewers who press at the same time take turns.
     request = ApprovalRequest.objects.select_for_update().get(pk=request.pk)
@@ -172,10 +203,12 @@ def decide(
         )
     if request.state != State.OPEN:
         raise Closed(f"This request is closed: {request.get_state_display().lower()}.", code="closed", subject=request)
+    if verdict not in Verdict.values:
+        raise Invalid(f"Choose one of {', '.join(Verdict.values)}.", field="verdict")
     verdict = Verdict(verdict)
     if verdict != Verdict.APPROVE and not comment.strip():
-        raise access.Denied("Say in a comment what has to change.", code="comment_needed", subject=request)
-    current = digest_of(request.subject, Gate(request.gate))
+        raise Invalid("Say in a comment what has to change.", field="comment")
+    current = digest_of(request.subject, Gate(request.gate)) if request.subject is not None else ""
     if digest != request.digest or current != request.digest:
         raise Stale(
             "It changed after it was put before you. Reload the page and look at what is different; "
@@ -191,8 +224,8 @@ def decide(
                 requester_id=request.requester_id,
                 verdict=verdict,
                 digest=digest,
-                comment=comment,
-                conditions=conditions,
+                comment=comment.strip(),
+                conditions=conditions.strip(),
             )
     except IntegrityError as error:
         raise Closed("You have already decided this request.", code="already_decided", subject=request) from error
@@ -226,11 +259,12 @@ def decide(
 
 @transaction.atomic
 def comment(*, actor: User, request: ApprovalRequest, text: str, part: str = "") -> ApprovalComment:
-    """Say something about a request, or about one part of it. Raises Denied."""
-    if actor.pk != request.requester_id:
-        access.require(actor, Permission.REVIEW_COMMENT, request)
+    """Say something about a request, or about one part of it. Raises Denied, or Invalid for an empty text."""
+    access.require(actor, Permission.REVIEW_COMMENT, request)
     if not text.strip():
-        raise access.Denied("The comment is empty.", code="empty", subject=request)
+        raise Invalid("Write something first; the comment is empty.", field="text")
+    if part and part not in dict(parts(request)):
+        raise Invalid(f"The material has no part “{part}”.", field="part")
     said = ApprovalComment.objects.create(request=request, author=actor, text=text.strip(), part=part)
     ledger.record(
         Action.APPROVAL_COMMENTED,
@@ -346,7 +380,10 @@ def previous(request: ApprovalRequest) -> ApprovalRequest | None:
         return None
     return (
         ApprovalRequest.objects.about(older)
-        .filter(gate=request.gate, pk__lt=request.pk, decisions__verdict=Verdict.APPROVE)
+        .filter(gate=request.gate, pk__lt=request.pk, state__in=[State.APPROVED, State.LAPSED])
+        .annotate(approvals=Count("decisions", filter=Q(decisions__verdict=Verdict.APPROVE)))
+        .filter(approvals__gte=GATES[Gate(request.gate)].quorum)
+        .select_related("requester")
         .order_by("-pk")
         .first()
     )
@@ -356,11 +393,21 @@ def compare(before: dict, after: dict) -> list[Difference]:
     """Return the parts that differ between two materials, in the order of the newer one."""
     old, new = dict(_flatten(before)), dict(_flatten(after))
     parts = [*new, *(part for part in old if part not in new)]
-    return [
-        Difference(part, old.get(part, ""), new.get(part, ""))
-        for part in parts
-        if old.get(part) != new.get(part)
-    ]
+    return [Difference(part, old.get(part, ""), new.get(part, "")) for part in parts if old.get(part) != new.get(part)]
+
+
+def parts(request: ApprovalRequest) -> list[tuple[str, str]]:
+    """Return what was put before the reviewers as (part, text) pairs, in the order in which it was asked."""
+    texts = dict(_flatten(request.snapshot["material"]))
+    order = request.snapshot.get("order") or list(texts)
+    return [(part, texts[part]) for part in order if part in texts]
+
+
+def differences(before: ApprovalRequest, after: ApprovalRequest) -> list[Difference]:
+    """Return the parts that differ between what two requests put before the reviewers, in the newer one's order."""
+    found = {d.part: d for d in compare(before.snapshot["material"], after.snapshot["material"])}
+    order = [part for part, _text in parts(after)]
+    return [found[part] for part in [*order, *(part for part in found if part not in order)] if part in found]
 
 
 def flatten(material: dict) -> list[tuple[str, str]]:
@@ -376,9 +423,15 @@ def _flatten(value, path: str = ""):
         for index, item in enumerate(value, 1):
             yield from _flatten(item, f"{path} › {index}")
     elif isinstance(value, list):
-        yield path, ", ".join(str(item) for item in value)
+        yield path, "\n".join(_word(item) for item in value)
     else:
-        yield path, "" if value is None else str(value)
+        yield path, "" if value == {} else _word(value)
+
+
+def _word(value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
 
 
 def outstanding(request: ApprovalRequest) -> list[str]:

@@ -6,6 +6,7 @@ entry gets its number later, when the one sequencer seals what has been committe
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import hashlib
 import json
@@ -70,6 +71,7 @@ def record(
     at = timezone.now()
     subject_type = subject._meta.label_lower if subject is not None else ""
     subject_id = str(subject.pk) if subject is not None else ""
+    request = request_id.get()[:64]
     held = [(name, secrets.token_bytes(16), text) for name, text in sorted((texts or {}).items()) if text]
     data = canonical.encode(
         {
@@ -80,7 +82,7 @@ def record(
             "on_behalf_of": str(on_behalf_of.ledger_id) if on_behalf_of else None,
             "subject": {"type": subject_type, "id": subject_id, "digest": digest},
             "scope": scope_id,
-            "request": request_id.get(),
+            "request": request,
             "details": details or {},
             "texts": {name: canonical.commitment(salt, text) for name, salt, text in held},
             "nonce": secrets.token_hex(8),
@@ -95,7 +97,7 @@ def record(
         subject_id=subject_id,
         subject_digest=digest,
         scope_id=scope_id,
-        request_id=request_id.get(),
+        request_id=request,
         canonical=data,
         leaf_hash=merkle.leaf_hash(data),
     )
@@ -143,19 +145,21 @@ class Change:
 def changes_of(entry: LedgerEntry) -> list[Change]:
     """Return the before-and-after of an entry made with `changes`; erased texts read "(erased)"."""
     found: list[Change] = []
-    texts = {text.name: text.text for text in entry.texts.all()}
-    for name, value in (body(entry)["details"].get("changed") or {}).items():
+    held = body(entry)
+    kept = texts_of(entry, held)
+    for name, value in (held["details"].get("changed") or {}).items():
         if value == "text":
-            found.append(
-                Change(
-                    name,
-                    texts.get(f"{name}:before", ""),
-                    texts.get(f"{name}:after", ""),
-                )
-            )
+            found.append(Change(name, kept.get(f"{name}:before", ""), kept.get(f"{name}:after", "")))
         else:
             found.append(Change(name, _readable(value["before"]), _readable(value["after"])))
     return found
+
+
+def texts_of(entry: LedgerEntry, held: dict | None = None) -> dict[str, str]:
+    """Return the entry's free texts by name; one that the entry commits to and that was erased reads "(erased)"."""
+    committed = (held or body(entry))["texts"]
+    kept = {text.name: text.text for text in entry.texts.all()}
+    return {name: kept.get(name, "(erased)") for name in committed}
 
 
 def _readable(value) -> str:
@@ -173,10 +177,19 @@ def ensure_key() -> Path:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         key = Ed25519PrivateKey.generate()
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(key.private_bytes_raw().hex() + "\n")
-        path.with_suffix(".pub").write_text(key.public_key().public_bytes_raw().hex() + "\n")
+        # Written aside and linked into place: two starts at once end with one whole key, never half of one.
+        aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(key.private_bytes_raw().hex() + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path)
+        finally:
+            aside.unlink()
+        path.with_suffix(".pub").write_text(_key().public_key().public_bytes_raw().hex() + "\n")
     return path
 
 
@@ -206,23 +219,28 @@ def public_key() -> bytes:
 def seal(*, batch: int = 10_000) -> int:
     """Number what has been committed since, sign a checkpoint over it, and return how many entries were sealed.
 
-    Only one sequencer works at a time: an advisory lock on PostgreSQL, the writer's lock on SQLite. Raises NoKey.
+    Only one sequencer works at a time: an advisory lock on PostgreSQL, the writer's lock on SQLite. Raises NoKey, and
+    LedgerError where the last checkpoint does not verify: nothing is signed on top of something forged.
     """
     key = _key()
+    if not PendingEntry.objects.exists():
+        # Looking costs nothing; the transaction below would take SQLite's one writer lock at every turn.
+        return 0
     with transaction.atomic():
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [SEALING_LOCK])
                 if not cursor.fetchone()[0]:
                     return 0
-        waiting = list(
-            PendingEntry.objects.order_by("entry_id").values_list("entry_id", "entry__leaf_hash")[:batch]
-        )
+        waiting = list(PendingEntry.objects.order_by("entry_id").values_list("entry_id", "entry__leaf_hash")[:batch])
         if not waiting:
             return 0
         last = Checkpoint.objects.order_by("-size").first()
         size = last.size if last else 0
-        frontier = [bytes.fromhex(peak) for peak in last.frontier] if last else []
+        frontier = _frontier(last) if last else []
+        problem = _checkpoint_problem(last, frontier, key.public_key().public_bytes_raw()) if last else ""
+        if problem:
+            raise LedgerError(f"Nothing is sealed: {problem} Run `python manage.py verify_ledger`.")
         sealed = []
         for entry_id, leaf in waiting:
             sealed.append(SealedEntry(number=size, entry_id=entry_id))
@@ -260,9 +278,8 @@ class Report:
         return not self.problems
 
 
-def _columns_differ(entry: LedgerEntry, ids: dict[int, str]) -> str:
+def _columns_differ(entry: LedgerEntry, held: dict, ids: dict[int, str]) -> str:
     """Return the name of the first indexed column that the canonical bytes contradict, or an empty string."""
-    held = body(entry)
     expected = {
         "at": canonical.instant(entry.at),
         "action": entry.action,
@@ -278,11 +295,33 @@ def _columns_differ(entry: LedgerEntry, ids: dict[int, str]) -> str:
     return "subject" if held.get("subject") != subject else ""
 
 
-def _in_order(chunk: int) -> Iterator[tuple[int, LedgerEntry]]:
+def _entry_problem(number: int, entry: LedgerEntry, ids: dict[int, str]) -> str:
+    """Return what is wrong with one entry by itself, or an empty string."""
+    place = f"Entry {number} (row {entry.pk})"
+    data = bytes(entry.canonical)
+    if merkle.leaf_hash(data) != bytes(entry.leaf_hash):
+        return f"{place}: its bytes do not have the leaf hash stored."
+    try:
+        held = json.loads(data)
+        wrong = _columns_differ(entry, held, ids)
+        commitments = held["texts"]
+        changed = [
+            text.name
+            for text in entry.texts.all()
+            if commitments.get(text.name) != canonical.commitment(bytes(text.salt), text.text)
+        ]
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return f"{place}: its bytes are not an entry."
+    if wrong:
+        return f"{place}: the column “{wrong}” differs from its bytes."
+    return f"{place}: the text “{changed[0]}” was changed." if changed else ""
+
+
+def _in_order(upto: int, chunk: int) -> Iterator[tuple[int, LedgerEntry]]:
     start = -1
     while True:
         rows = list(
-            SealedEntry.objects.filter(number__gt=start)
+            SealedEntry.objects.filter(number__gt=start, number__lt=upto)
             .order_by("number")
             .select_related("entry")
             .prefetch_related("entry__texts")[:chunk]
@@ -294,61 +333,79 @@ def _in_order(chunk: int) -> Iterator[tuple[int, LedgerEntry]]:
         start = rows[-1].number
 
 
+def _marks(upto: int, chunk: int) -> Iterator[Checkpoint]:
+    start = -1
+    while rows := list(Checkpoint.objects.filter(size__gt=start, size__lte=upto).order_by("size")[:chunk]):
+        yield from rows
+        start = rows[-1].size
+
+
 def verify(*, chunk: int = 2000) -> Report:
     """Recompute every leaf, every column, every text's commitment, every root and every signature; return a Report.
 
-    It stops at the first entry that is wrong, since nothing after it can be believed.
+    It covers what the newest checkpoint covered at the start, so that it can run while entries are written and sealed,
+    and stops at the first entry that is wrong, since nothing after it can be believed. Raises NoKey.
     """
-    report = Report(unsealed=PendingEntry.objects.count())
     key = public_key()
+    upto = Checkpoint.objects.order_by("-size").values_list("size", flat=True).first() or 0
+    report = Report(unsealed=PendingEntry.objects.count())
+    problem = _walk(report, upto, key, chunk)
+    report.problems.extend([problem] if problem else _strays())
+    return report
+
+
+def _walk(report: Report, upto: int, key: bytes, chunk: int) -> str:
+    """Follow entries and checkpoints in order, counting in `report`; return the first problem, or an empty string."""
+    # Read after `upto`: whoever acted in an entry below it is there by now.
     ids = {pk: str(ledger_id) for pk, ledger_id in User.objects.values_list("pk", "ledger_id")}
-    marks = Checkpoint.objects.order_by("size").iterator(chunk_size=chunk)
+    marks = _marks(upto, chunk)
     mark = next(marks, None)
     frontier: list[bytes] = []
     expected = 0
-    for number, entry in _in_order(chunk):
+    for number, entry in _in_order(upto, chunk):
         if number != expected:
-            report.problems.append(f"Entry {expected} is missing: the next one present has number {number}.")
-            return report
-        data = bytes(entry.canonical)
-        if merkle.leaf_hash(data) != bytes(entry.leaf_hash):
-            report.problems.append(f"Entry {number} (row {entry.pk}): its bytes do not have the leaf hash stored.")
-            return report
-        try:
-            wrong = _columns_differ(entry, ids)
-        except (ValueError, AttributeError):
-            wrong = "canonical form"
-        if wrong:
-            report.problems.append(f"Entry {number} (row {entry.pk}): the column “{wrong}” differs from its bytes.")
-            return report
-        commitments = body(entry)["texts"]
-        for text in entry.texts.all():
-            if commitments.get(text.name) != canonical.commitment(bytes(text.salt), text.text):
-                report.problems.append(f"Entry {number} (row {entry.pk}): the text “{text.name}” was changed.")
-                return report
+            return f"Entry {expected} is missing: the next one present has number {number}."
+        problem = _entry_problem(number, entry, ids)
+        if problem:
+            return problem
         frontier = merkle.append(frontier, number, bytes(entry.leaf_hash))
         expected += 1
-        while mark is not None and mark.size == expected:
+        if mark is not None and mark.size < expected:
+            return f"The checkpoint at {mark.size} is out of order."
+        if mark is not None and mark.size == expected:
             problem = _checkpoint_problem(mark, frontier, key)
             if problem:
-                report.problems.append(problem)
-                return report
+                return problem
             report.checkpoints += 1
             report.size = expected
             mark = next(marks, None)
-        if mark is not None and mark.size < expected:
-            report.problems.append(f"The checkpoint at {mark.size} is out of order.")
-            return report
-    if mark is not None:
-        report.problems.append(f"A checkpoint speaks of {mark.size} entries; only {expected} are left.")
-    elif expected > report.size:
-        report.problems.append(f"Entries from {report.size} on are numbered but no checkpoint covers them.")
-    return report
+    return f"A checkpoint speaks of {mark.size} entries; only {expected} are left." if mark is not None else ""
+
+
+def _strays() -> Iterator[str]:
+    """Yield what stands outside of the tree and should not: each query is one statement, so it sees one moment."""
+    newest = Checkpoint.objects.order_by("-size").values("size")[:1]
+    last = SealedEntry.objects.order_by("-number").annotate(covered=models.Subquery(newest)).first()
+    if last is not None and last.number >= (last.covered or 0):
+        yield f"Entries from {last.covered or 0} on are numbered but no checkpoint covers them."
+    lost = LedgerEntry.objects.filter(pending=None, sealed=None).order_by("pk").values_list("pk", flat=True).first()
+    if lost is not None:
+        yield f"The entry in row {lost} is neither numbered nor waiting for its number."
+    twice = PendingEntry.objects.exclude(entry__sealed=None).order_by("pk").values_list("pk", flat=True).first()
+    if twice is not None:
+        yield f"The entry in row {twice} is numbered and waits for a number at the same time."
+
+
+def _frontier(mark: Checkpoint) -> list[bytes]:
+    try:
+        return [bytes.fromhex(peak) for peak in mark.frontier]
+    except (TypeError, ValueError):
+        return []
 
 
 def _checkpoint_problem(mark: Checkpoint, frontier: list[bytes], key: bytes) -> str:
     root = merkle.root(frontier)
-    if bytes(mark.root) != root:
+    if bytes(mark.root) != root or _frontier(mark) != frontier:
         return f"The checkpoint at {mark.size} has another root than its entries."
     try:
         origin, size, signed = notes.verify(mark.note, settings.LEDGER_ORIGIN, key)

@@ -15,7 +15,11 @@ from governance.services import access, ledger
 
 
 class Invalid(ValueError):
-    """The role, place or date does not fit; the message says what does."""
+    """The role, place or date does not fit; the message says what does and `field` names where."""
+
+    def __init__(self, message: str, *, field: str = ""):
+        super().__init__(message)
+        self.field = field
 
 
 @transaction.atomic
@@ -27,10 +31,12 @@ def grant(
     Raises Denied without member.manage in the team (person.manage for the organisation), Invalid for a role that does
     not belong there or a guest without an end date.
     """
+    if role not in set(Role):
+        raise Invalid(f"There is no role “{role}”; choose from {', '.join(Role)}.", field="role")
     role = Role(role)
     if role in ORGANISATION_ROLES:
         if team is not None:
-            raise Invalid(f"“{role.value}” is a role in the whole organisation, not in one team.")
+            raise Invalid(f"“{role.value}” is a role in the whole organisation, not in one team.", field="team")
         access.require(actor, Permission.PERSON_MANAGE)
         if user.pk == actor.pk and role is Role.REVIEWER:
             raise access.Denied(
@@ -38,12 +44,14 @@ def grant(
             )
     else:
         if team is None:
-            raise Invalid(f"“{role.value}” is a role in one team: say which.")
+            raise Invalid(f"“{role.value}” is a role in one team: say which.", field="team")
         access.require(actor, Permission.MEMBER_MANAGE, team)
+    if user.is_service or not user.is_active:
+        raise Invalid(f"{user} has no active account; activate it first.", field="user")
     if role is Role.GUEST and expires_at is None:
-        raise Invalid("A guest needs an end date.")
+        raise Invalid("A guest needs an end date.", field="expires_at")
     if expires_at is not None and expires_at <= timezone.now():
-        raise Invalid("The end date is in the past.")
+        raise Invalid("The end date is in the past.", field="expires_at")
     assignment, created = RoleAssignment.objects.get_or_create(
         user=user,
         role=role.value,
@@ -73,7 +81,23 @@ def revoke(*, actor: User, assignment: RoleAssignment) -> None:
     """Take a role away at once. Raises Denied."""
     team = access.scope_model().objects.get(pk=assignment.scope_id) if assignment.scope_id else None
     access.require(actor, Permission.MEMBER_MANAGE if team else Permission.PERSON_MANAGE, team)
+    if assignment.role == Role.ADMINISTRATOR:
+        keep_an_administrator(without=assignment.user)
     _remove(actor, assignment, Action.ROLE_REVOKED)
+
+
+def keep_an_administrator(*, without: User) -> None:
+    """Raise Denied where nobody but this person could look after people any more: no page could undo that."""
+    others = (
+        RoleAssignment.objects.select_for_update()
+        .filter(role=Role.ADMINISTRATOR.value, expires_at=None, user__is_active=True)
+        .exclude(user=without)
+    )
+    if not list(others.values_list("pk", flat=True)):
+        raise access.Denied(
+            f"{without} is the last administrator without an end date; make someone else an administrator first.",
+            code="last_administrator",
+        )
 
 
 @transaction.atomic
@@ -117,21 +141,33 @@ def share(
     *, actor: User, user: User, permission: Permission | str, subject, purpose: str, expires_at: datetime
 ) -> Share:
     """Open one object to one person until a date. Raises Denied, or Invalid for what cannot be shared."""
+    if permission not in set(Permission):
+        raise Invalid(f"There is no permission “{permission}”.", field="permission")
     permission = Permission(permission)
     label = subject._meta.label_lower
     if permission not in SHAREABLE.get(label, ()):
-        raise Invalid(f"“{permission.value}” cannot be given on a single {subject._meta.verbose_name}.")
+        raise Invalid(
+            f"“{permission.value}” cannot be given on a single {subject._meta.verbose_name}.", field="permission"
+        )
     access.require(actor, _SHARE_RIGHT[label], subject)
+    if user.is_service or not user.is_active:
+        raise Invalid(f"{user} has no active account.", field="user")
     if expires_at <= timezone.now():
-        raise Invalid("The end date is in the past.")
+        raise Invalid("The end date is in the past.", field="expires_at")
     if not purpose.strip():
-        raise Invalid("Say what the share is for; the reviewer and the auditor will read it.")
+        raise Invalid("Say what the share is for; the reviewer and the auditor will read it.", field="purpose")
     row, _created = Share.objects.update_or_create(
         user=user,
         permission=permission.value,
         content_type=ContentType.objects.get_for_model(subject),
         object_id=subject.pk,
-        defaults={"purpose": purpose, "granted_by": actor, "expires_at": expires_at, "granted_at": timezone.now()},
+        defaults={
+            "purpose": purpose.strip()[:300],
+            "granted_by": actor,
+            "expires_at": expires_at,
+            "granted_at": timezone.now(),
+            "scope_id": access.scope_id_of(subject),
+        },
     )
     access.grant_object(user, permission, subject)
     ledger.record(
@@ -147,7 +183,10 @@ def share(
 @transaction.atomic
 def unshare(*, actor: User, share: Share) -> None:
     """End a share at once. Raises Denied."""
-    access.require(actor, _SHARE_RIGHT[share.subject._meta.label_lower], share.subject)
+    if share.subject is None:
+        access.require(actor, Permission.PERSON_MANAGE)
+    else:
+        access.require(actor, _SHARE_RIGHT[share.subject._meta.label_lower], share.subject)
     _unshare(actor, share)
 
 

@@ -16,35 +16,43 @@ from governance.services import access, ledger
 
 PREFIX = "gh_"
 MAX_DAYS = 366
+MAX_NAME = 100
 _TOUCH = timedelta(minutes=1)
 
 
 class Invalid(ValueError):
-    """The token cannot be made as asked; the message says why."""
+    """The token cannot be made as asked; the message says why and `field` names where."""
+
+    def __init__(self, message: str, *, field: str = ""):
+        super().__init__(message)
+        self.field = field
 
 
 @transaction.atomic
-def create(
-    *, actor: User, user: User, name: str, scopes: list[str], days: int, team=None
-) -> tuple[ApiToken, str]:
+def create(*, actor: User, user: User, name: str, scopes: list[str], days: int, team=None) -> tuple[ApiToken, str]:
     """Mint a token for `user`; return the row and the token itself, which is never shown again.
 
-    A person mints their own; an administrator (or the operator's shell) may mint for others. Raises Denied, Invalid.
+    A person mints their own, and the operator's shell mints for others. An administrator does not: with a token of a
+    reviewer they would have the say over approvals that their role withholds. Raises Denied, Invalid.
     """
-    if actor.pk != user.pk:
-        access.require(actor, Permission.PERSON_MANAGE)
+    if actor.pk != user.pk and not actor.is_service:
+        raise access.Denied(
+            "Only the person themselves can create a token in their name, or the operator of the machine.",
+            code="not_yours",
+        )
     if getattr(actor, "token", None) is not None:
         raise access.Denied("A token cannot make another token; sign in to create one.", code="token_by_token")
     unknown = [scope for scope in scopes if scope not in set(TokenScope)]
     if unknown or not scopes:
         known = ", ".join(TokenScope)
-        raise Invalid(f"Unknown scope “{unknown[0]}”; choose from {known}." if unknown else f"Choose from {known}.")
+        message = f"Unknown scope “{unknown[0]}”; choose from {known}." if unknown else f"Choose from {known}."
+        raise Invalid(message, field="scopes")
     if not 1 <= days <= MAX_DAYS:
-        raise Invalid(f"A token lives from 1 to {MAX_DAYS} days; {days} is outside.")
+        raise Invalid(f"A token lives from 1 to {MAX_DAYS} days; {days} is outside.", field="days")
     if not user.is_active or user.is_service:
-        raise Invalid(f"{user.email} cannot sign in, so a token for them would be of no use.")
-    if not name.strip():
-        raise Invalid("Give the token a name that tells what uses it.")
+        raise Invalid(f"{user.email} cannot sign in, so a token for them would be of no use.", field="user")
+    if not name.strip() or len(name.strip()) > MAX_NAME:
+        raise Invalid(f"Give the token a name that tells what uses it, of at most {MAX_NAME} characters.", field="name")
     secret = PREFIX + secrets.token_urlsafe(32)
     token = ApiToken.objects.create(
         user=user,
@@ -61,6 +69,7 @@ def create(
         subject=token,
         details={"person": str(user.ledger_id), "scopes": token.scopes, "until": token.expires_at},
         texts={"name": token.name},
+        on_behalf_of=user if actor.is_service else None,
         scope_id=token.scope_id,
     )
     return token, secret
@@ -68,7 +77,10 @@ def create(
 
 @transaction.atomic
 def revoke(*, actor: User, token: ApiToken) -> None:
-    """End a token at once; a second call changes nothing. Raises Denied."""
+    """End a token at once; a second call changes nothing. A token may end itself alone. Raises Denied."""
+    used = getattr(actor, "token", None)
+    if used is not None and used.pk != token.pk:
+        raise access.Denied("A token can revoke itself and no other; sign in to do that.", code="token_by_token")
     if token.user_id != actor.pk:
         access.require(actor, Permission.PERSON_MANAGE)
     if token.revoked_at:
