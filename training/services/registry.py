@@ -135,8 +135,9 @@ def servable(*, actor: User, model: RegisteredModel, alias: str = "champion") ->
         raise NotPublished(f"{publication.version} is retired.", code="retired", subject=model)
     if publication.audience == Publication.Audience.TEAM:
         access.require(actor, Permission.MODEL_USE, model)
-    elif not RegisteredModel.objects.usable_by(actor).filter(pk=model.pk).exists():
-        access.require(actor, Permission.MODEL_USE, model)
+    else:
+        # Everyone in the organisation is the audience; a token still has to be made for calling models.
+        access.require_token(actor, Permission.MODEL_USE, model)
     standing = approvals.standing(Gate.MODEL_PUBLICATION, publication)
     if not standing.open:
         raise NotPublished(
