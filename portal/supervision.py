@@ -37,12 +37,15 @@ PLAIN_NAMES = re.compile(
 
 @dataclass(frozen=True)
 class Program:
-    """One process to keep running: a name for people, its command line and the environment it sees."""
+    """One process to keep running: a name for people, its command line and the environment it sees.
+
+    One that runs `once` is started again only when it failed.
+    """
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
-    signal_to_stop: signal.Signals = signal.SIGTERM
+    once: bool = False
 
 
 @dataclass
@@ -54,7 +57,7 @@ class _Life:
     started: float = 0.0
     lives: deque[float] = field(default_factory=lambda: deque(maxlen=LIVES))
     start_again_at: float | None = None
-    given_up: bool = False
+    over: bool = False
 
 
 def plain_environment(environment: Mapping[str, str], names: Iterable[str] = ()) -> dict[str, str]:
@@ -155,7 +158,7 @@ class Supervisor:
     @property
     def anything_left(self) -> bool:
         """Whether a program runs or will be started again."""
-        return any(not life.given_up for life in self._lives)
+        return any(not life.over and not life.program.once for life in self._lives)
 
     def ask_to_stop(self, *_: object) -> None:
         """Note that everything should stop; fit to be a signal handler."""
@@ -167,7 +170,7 @@ class Supervisor:
         for life in self._lives:
             life.start_again_at = None
             if life.process is not None and life.process.poll() is None:
-                life.process.send_signal(life.program.signal_to_stop)
+                life.process.terminate()
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and any(process.poll() is None for process in living):
             time.sleep(0.05)
@@ -208,9 +211,12 @@ class Supervisor:
         self._clear(life)
         if self.stopping:
             return
+        if life.program.once and code == 0:
+            life.over = True
+            return
         name, log = life.program.name, self.log_folder / f"{life.program.name}.log"
         if len(life.lives) == LIVES and sum(life.lives) < LIVES_SECONDS:
-            life.given_up = True
+            life.over = True
             self.say(
                 f"{name} {_ended(code)}, {LIVES} times in a row soon after its start, and is given up; the rest keeps "
                 f"running. The end of {log}:\n{last_lines(log)}"

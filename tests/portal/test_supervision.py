@@ -97,6 +97,24 @@ def test_a_process_that_cannot_live_is_given_up_with_the_end_of_its_log_and_the_
     assert len(one.written("pids")) == 1
 
 
+def test_a_program_that_runs_once_is_started_again_only_when_it_failed(running):
+    once = supervision.Program(
+        "example",
+        (sys.executable, "-c", "import os; print('x', file=open('runs', 'a')); os.path.exists('ok') or exit(1)"),
+        dict(os.environ),
+        once=True,
+    )
+    one = running(once, program("web", LIVES))
+    one.until(lambda: len(one.written("runs")) == 1)
+    (one.folder / "ok").write_text("")
+
+    one.until(lambda: len(one.written("runs")) >= 2 and len(psutil.Process().children()) == 2)
+
+    # What is left is the mourner and web: the program ended well and stays ended.
+    assert len(one.said) == len(one.written("runs")) - 1
+    assert any("example failed" in line for line in one.said)
+
+
 def test_nothing_is_left_when_every_program_was_given_up(running, monkeypatch):
     monkeypatch.setattr(supervision, "LONGEST_PAUSE", 0.01)
     one = running(program("worker", "raise SystemExit(3)"))

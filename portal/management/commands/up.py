@@ -19,7 +19,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.db import OperationalError, connections
 
-from portal import preflight, supervision
+from portal import preflight, supervision, welcome
 from portal.supervision import Program, Supervisor, plain_environment
 
 READY_SECONDS = 90
@@ -60,10 +60,11 @@ class Command(BaseCommand):
             os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606
         self._prepare(var, without_demo)
 
-        supervisor = Supervisor(programs(), folder=settings.BASE_DIR, log_folder=var / "log", say=self._say)
+        wanted = programs(with_example=not without_demo)
+        supervisor = Supervisor(wanted, folder=settings.BASE_DIR, log_folder=var / "log", say=self._say)
         for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(name, supervisor.ask_to_stop)
-        self._say("Starting " + ", ".join(program.name for program in programs()) + ".")
+        self._say("Starting " + ", ".join(program.name for program in wanted) + ".")
         supervisor.start()
         try:
             self._until_stopped(supervisor, address)
@@ -90,8 +91,9 @@ class Command(BaseCommand):
         connections.close_all()
         if without_demo:
             return
+        command = [sys.executable, "manage.py", "demo", *(["--links"] if welcome.are_open() else [])]
         # In a process of its own: what it loads to read the example does not stay in the supervisor's memory.
-        if supervision.run([sys.executable, "manage.py", "demo"], folder=settings.BASE_DIR) != 0:
+        if supervision.run(command, folder=settings.BASE_DIR) != 0:
             raise preflight.NotReady(
                 "The worked example could not be loaded (see above); to start without it: "
                 "python manage.py up --without-demo"
@@ -123,7 +125,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def programs() -> list[Program]:
+def programs(*, with_example: bool = False) -> list[Program]:
     """The processes of one machine, each with the environment that it needs and no more."""
     common = {"DJANGO_SETTINGS_MODULE": "portal.settings", "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
     ours = {"GATEHOUSE_VAR": str(settings.VAR), "HOST": settings.HOST, "PORT": str(settings.PORT)}
@@ -156,6 +158,8 @@ def programs() -> list[Program]:
     web += ("--lifespan", "off", "--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "3")
     engine = (sys.executable, "-m", "training.engine.serve", "--socket", str(settings.ENGINE_SOCKET))
     engine += ("--token-file", str(settings.ENGINE_TOKEN_FILE))
+    # Publishes the worked example's model when its training is done, and ends.
+    example = [Program("example", (*manage, "demo", "--follow"), site, once=True)] if with_example else []
     return [
         Program("web", web, site),
         worker("training"),
@@ -163,6 +167,7 @@ def programs() -> list[Program]:
         Program("scheduler", (*manage, "scheduler"), site),
         Program("sequencer", (*manage, "seal_ledger", "--watch"), site),
         Program("engine", engine, bare),
+        *example,
     ]
 
 
