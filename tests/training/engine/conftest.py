@@ -2,10 +2,13 @@
 
 import csv
 import hashlib
+import json
 import os
 import random
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -99,30 +102,95 @@ def environment() -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HOME": "/nonexistent"}
 
 
-def start_engine(spec: RunSpec | str, placement: Placement | None = None) -> subprocess.Popen[bytes]:
-    """Start the engine as a child with its request already written; ``spec`` may be the whole input as text."""
-    text = spec if isinstance(spec, str) else write_request(spec, placement)  # type: ignore[arg-type]
-    child = subprocess.Popen(
-        [sys.executable, "-m", "training.engine"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(),
-        cwd=ROOT,
-    )
-    assert child.stdin is not None
-    child.stdin.write(text.encode())
-    child.stdin.close()
-    child.stdin = None
-    return child
+class Launcher:
+    """Starts engine processes through ``launcher.py`` and waits for them."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._count = 0
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.training.engine.launcher"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            cwd=ROOT,
+        )
+
+    def _order(self, order: dict[str, Any]) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def start(self, spec: RunSpec | str, placement: Placement | None = None) -> "Child":
+        """Start the engine; ``spec`` may be the whole input as text."""
+        self._count += 1
+        stem = self._folder / str(self._count)
+        text = spec if isinstance(spec, str) else write_request(spec, placement)  # type: ignore[arg-type]
+        request, stdout, stderr = (stem.with_suffix(suffix) for suffix in (".json", ".out", ".err"))
+        request.write_text(text, encoding="utf-8")
+        stdout.touch()
+        pid = self._order({"start": {"request": str(request), "stdout": str(stdout), "stderr": str(stderr)}})
+        return Child(self, pid, stdout, stderr, Path(placement.run) if placement else Path())
+
+    def wait(self, pid: int) -> int:
+        """Return the exit code of a child."""
+        return self._order({"wait": pid})
+
+    def run(self, spec: RunSpec | str, placement: Placement | None = None) -> Outcome:
+        """Run the engine to its end."""
+        return self.start(spec, placement).wait()
+
+    def close(self) -> None:
+        """End the launcher."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=20)
+        self._process.stdout.close()
 
 
-def run_engine(spec: RunSpec | str, placement: Placement | None = None) -> Outcome:
-    """Run the engine to its end."""
-    child = start_engine(spec, placement)
-    stdout, stderr = child.communicate(timeout=120)
-    events = [Event.from_json(line) for line in stdout.decode().splitlines()]
-    return Outcome(child.returncode, events, stderr.decode(), Path(placement.run) if placement else Path())
+@dataclass
+class Child:
+    """A running engine process."""
+
+    launcher: Launcher
+    pid: int
+    stdout: Path
+    stderr: Path
+    run: Path
+
+    def send_after_step(self, step: int, number: int) -> bool:
+        """Send a signal once the events show ``step``; False when the process ended before."""
+        while True:
+            events = self.events()
+            steps = [event.data["step"] for event in events if event.type in ("metrics", "progress", "checkpoint")]
+            if any(event.type in ("done", "error") for event in events):
+                return False
+            if steps and max(steps) >= step:
+                os.kill(self.pid, number)
+                return True
+            time.sleep(0.001)
+
+    def events(self) -> list[Event]:
+        """Return the complete events so far."""
+        text = self.stdout.read_text(encoding="utf-8")
+        return [Event.from_json(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def wait(self) -> Outcome:
+        """Wait for the end."""
+        code = self.launcher.wait(self.pid)
+        return Outcome(code, self.events(), self.stderr.read_text(encoding="utf-8"), self.run)
+
+
+@pytest.fixture(scope="session")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    """A process that starts engines."""
+    launcher = Launcher(tmp_path_factory.mktemp("launcher"))
+    yield launcher
+    launcher.close()
 
 
 @pytest.fixture(scope="session")
