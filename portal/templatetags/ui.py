@@ -177,7 +177,8 @@ def _initials(name: str) -> str:
 def when(moment: Any, style: str = "relative") -> SafeString:
     """A moment as `<time>`: server's zone in the markup, the reader's zone once app.js has run, exact on hover.
 
-    `style` is "relative" (3 hours ago), "datetime" (22 Nov 2026, 14:05) or "date". Accepts datetime, date, ISO text, None.
+    `style` is "relative" (3 hours ago), "datetime" (22 Nov 2026, 14:05) or "date". Accepts a datetime, a date,
+    ISO text or None.
     """
     if isinstance(moment, str):
         moment = dateparse.parse_datetime(moment) or dateparse.parse_date(moment)

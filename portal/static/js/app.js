@@ -175,6 +175,7 @@ function uploadWithProgress(form, submitter) {
   request.upload.addEventListener("load", () => bar.removeAttribute("value"));
   request.addEventListener("load", () => {
     if (request.responseURL && request.responseURL !== form.action) { location.assign(request.responseURL); return; }
+    if (request.status === 413 || request.status >= 500) { giveUp(); return; }
     // The same address answered, so the form came back with errors: show the answer as the browser would have.
     const answer = new DOMParser().parseFromString(request.responseText, "text/html");
     const main = answer.getElementById("main");
@@ -189,11 +190,12 @@ function uploadWithProgress(form, submitter) {
     start(main);
     main.querySelector("[data-focus]")?.focus();
   });
-  request.addEventListener("error", () => {
+  const giveUp = () => {
     box.hidden = true;
     ready(form);
-    toast(form.dataset.uploadFailed || "The upload was cut off. What you typed is still here; try again.", "bad");
-  });
+    toast(form.dataset.uploadFailed || root.dataset.uploadFailed || "The upload failed. What you typed is still here; try again.", "bad");
+  };
+  request.addEventListener("error", giveUp);
   request.send(new FormData(form, submitter));
 }
 export function toast(text, tone = "info") {
@@ -204,7 +206,7 @@ export function toast(text, tone = "info") {
   notice.append(document.createElement("span"), Object.assign(document.createElement("p"), { textContent: text }));
   const close = Object.assign(document.createElement("button"), { type: "button", className: "btn btn-ghost btn-icon btn-small", textContent: "×" });
   close.dataset.dismiss = "";
-  close.setAttribute("aria-label", "Dismiss");
+  close.setAttribute("aria-label", root.dataset.dismissLabel || "Dismiss");
   notice.append(close);
   list.append(notice);
 }

@@ -31,6 +31,7 @@ class Curves {
     this.plot = null;
     this.waiting = false;
     new ResizeObserver(() => this.plot?.setSize(this.size())).observe(box);
+    box.addEventListener("mouseleave", () => requestAnimationFrame(() => this.showLast()));
     document.addEventListener("gatehouse:theme", () => this.rebuild());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.rebuild());
   }
@@ -62,9 +63,12 @@ class Curves {
     requestAnimationFrame(() => {
       this.waiting = false;
       if (this.plot) this.plot.setData(this.data); else this.build();
+      this.showLast();
     });
   }
-  rebuild() { if (this.plot) { this.plot.destroy(); this.plot = null; this.build(); } }
+  // While nobody points at the chart, its legend tells the newest figures.
+  showLast() { if (this.plot && !this.box.matches(":hover")) this.plot.setLegend({ idxs: this.data.map((row) => row.findLastIndex((value) => value !== null)).map((at) => (at < 0 ? null : at)) }); }
+  rebuild() { if (this.plot) { this.plot.destroy(); this.plot = null; this.build(); this.showLast(); } }
   build() {
     if (!window.uPlot || !this.data[0].length) return;
     this.box.querySelector("[data-chart-empty]")?.remove();
@@ -74,7 +78,7 @@ class Curves {
     const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: `12px ${getComputedStyle(this.box).fontFamily}` };
     const series = this.names.map((name, index) => ({
       label: name.replaceAll("_", " "), stroke: colour(`series-${(index % 5) + 1}`), width: 1.75, spanGaps: true, points: { show: this.data[index + 1].filter((value) => value !== null).length < 30, size: 5 },
-      value: (_, value) => (value === null ? "–" : numbers.format(value)),
+      value: (_, value) => (Number.isFinite(value) ? numbers.format(value) : "–"),
     }));
     probe.remove();
     this.plot = new window.uPlot({ ...this.size(), scales: { x: { time: false } }, axes: [{ ...axis, size: 32 }, { ...axis, size: 54 }], series: [{ label: this.box.dataset.xLabel || "Step" }, ...series], cursor: { y: false } }, this.data, this.box);
