@@ -34,6 +34,7 @@ class Action(StrEnum):
     DATASET_REGISTERED = "dataset.registered"
     DATASET_CHANGED = "dataset.changed"
     DATASET_UPLOADED = "dataset.uploaded"
+    DATASET_MAPPED = "dataset.mapped"
     DATASET_IMPORTED = "dataset.imported"
     DATASET_IMPORT_REFUSED = "dataset.import_refused"
     DATASET_WITHDRAWN = "dataset.withdrawn"
