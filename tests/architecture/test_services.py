@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,25 +17,35 @@ GROUND = {
 }
 
 # A function that departs from one point: (file, function, point): why. Points: actor, keywords, transaction, access, ledger.
+ALL = ("keywords", "actor", "transaction", "access", "ledger")
 _BYTES = "it stores bytes that nothing names yet; whoever names them, in a commit, is asked and recorded"
-_CALLER = "it is one step of a service that records the act, with the commit or repository that this step made"
-_TOKEN = "it notes when a token was last used; whoever holds the token is not known before it returns"
+_STEP = "it is one step of a service that records the act, with the commit or repository that this step made"
+_SECRET = "it notes when a token was last used; who holds it is known only when it returns"
+_FOLLOWS = "it follows, in the same transaction, from an act that was allowed; nobody may keep it from happening"
+_EFFECT = (
+    "it is a gate's effect: approvals calls it inside the transaction of a decision, which was checked and recorded"
+)
+_OWN = "it asks whether the token is the person's own, which no permission can say, and refuses everyone else"
+_FENCED = "the fencing token of the claim is the right to write, and it is checked in the same statement"
+_PULSE = "a sign of life is no act: starting, ending and losing a job are recorded"
 EXCEPTIONS: dict[tuple[str, str, str], str] = {
-    **{
-        ("projects/services/repositories.py", "store_blob", point): _BYTES
-        for point in ("keywords", "actor", "transaction", "access", "ledger")
-    },
-    ("projects/services/repositories.py", "create", "ledger"): _CALLER,
-    ("projects/services/repositories.py", "commit", "ledger"): _CALLER,
-    (
-        "governance/services/approvals.py",
-        "lapse_changed",
-        "access",
-    ): "it follows from a change that was allowed: nobody may keep an approval of what is no longer there",
-    **{
-        ("governance/services/tokens.py", "authenticate", point): _TOKEN
-        for point in ("keywords", "actor", "transaction", "access", "ledger")
-    },
+    **{("projects/services/repositories.py", "store_blob", point): _BYTES for point in ALL},
+    ("projects/services/repositories.py", "create", "ledger"): _STEP,
+    ("projects/services/repositories.py", "commit", "ledger"): _STEP,
+    ("governance/services/approvals.py", "lapse_changed", "access"): _FOLLOWS,
+    ("governance/services/approvals.py", "end", "access"): _FOLLOWS,
+    ("projects/services/use_cases.py", "approved", "transaction"): _EFFECT,
+    ("projects/services/use_cases.py", "approved", "access"): _EFFECT,
+    ("projects/services/use_cases.py", "closed", "transaction"): _EFFECT,
+    ("projects/services/use_cases.py", "closed", "access"): _EFFECT,
+    ("training/services/registry.py", "approved", "access"): _EFFECT,
+    ("training/services/registry.py", "closed", "access"): _EFFECT,
+    **{("governance/services/tokens.py", "authenticate", point): _SECRET for point in ALL},
+    ("governance/services/tokens.py", "create", "access"): _OWN,
+    ("training/services/jobs/ownership.py", "heartbeat", "transaction"): _FENCED,
+    ("training/services/jobs/ownership.py", "heartbeat", "access"): _FENCED,
+    ("training/services/jobs/ownership.py", "heartbeat", "ledger"): _PULSE,
+    ("training/services/jobs/ownership.py", "record_events", "ledger"): _PULSE,
 }
 
 POINTS = {
@@ -52,14 +63,47 @@ def functions(path: Path) -> dict[str, ast.FunctionDef]:
 
 def reached(path: Path, start: ast.FunctionDef) -> list[ast.FunctionDef]:
     """A function and those of the same module that it calls, and so on."""
-    known, found, waiting = functions(path), {start.name: start}, [start]
+    return [function for where, function in _followed(path, start) if where == path]
+
+
+def followed(path: Path, start: ast.FunctionDef) -> list[ast.FunctionDef]:
+    """A function and every function of the services that it calls, and so on: asking may be left to another service."""
+    return [function for _, function in _followed(path, start)]
+
+
+@cache
+def _followed(path: Path, start: ast.FunctionDef) -> tuple[tuple[Path, ast.FunctionDef], ...]:
+    found, waiting = {(path, start.name): start}, [(path, start)]
     while waiting:
-        for call in source.calls(waiting.pop()):
-            callee = known.get(source.dotted(call.func))
-            if callee is not None and callee.name not in found:
-                found[callee.name] = callee
-                waiting.append(callee)
-    return list(found.values())
+        where, function = waiting.pop()
+        names = callable_names(where)
+        for call in source.calls(function):
+            callee = names.get(source.dotted(call.func))
+            if callee is not None and callee[:2] not in found:
+                found[callee[:2]] = callee[2]
+                waiting.append((callee[0], callee[2]))
+    return tuple((where, function) for (where, _), function in found.items())
+
+
+@cache
+def callable_names(path: Path) -> dict[str, tuple[Path, str, ast.FunctionDef]]:
+    """What a services module may call by which name: its own functions, imported ones, and those of imported modules."""
+    found = {name: (path, name, node) for name, node in functions(path).items()}
+    for node in ast.walk(source.tree(path)):
+        if not isinstance(node, ast.ImportFrom) or ".services" not in (node.module or ""):
+            continue
+        for alias in node.names:
+            name = alias.asname or alias.name
+            for module, prefix in ((f"{node.module}.{alias.name}", f"{name}."), (node.module, None)):
+                place = source.ROOT / (module.replace(".", "/") + ".py")
+                if not place.exists() or source.name(place) in GROUND:
+                    continue
+                for known, function in functions(place).items():
+                    if prefix is not None:
+                        found[prefix + known] = (place, known, function)
+                    elif known == alias.name:
+                        found[name] = (place, known, function)
+    return found
 
 
 def changing() -> list[tuple[Path, ast.FunctionDef]]:
@@ -77,9 +121,9 @@ def changing() -> list[tuple[Path, ast.FunctionDef]]:
 def kept(path: Path, function: ast.FunctionDef) -> set[str]:
     """The points of the rule that a function keeps."""
     arguments = function.args
-    everything = reached(path, function)
+    everything = followed(path, function)
     called = {source.dotted(call.func) for one in everything for call in source.calls(one)}
-    decorators = {source.dotted(one).removesuffix("()") for one in function.decorator_list}
+    decorators = {source.dotted(mark).removesuffix("()") for one in everything for mark in one.decorator_list}
     atomic = "transaction.atomic" in decorators or any(
         source.dotted(item.context_expr) == "transaction.atomic()"
         for one in everything
@@ -127,7 +171,7 @@ def test_services_are_called_through_their_module():
         for node in ast.walk(source.tree(path))
         if isinstance(node, ast.ImportFrom) and node.module and ".services." in f".{node.module}."
         for alias in node.names
-        if node.module.split(".")[-1] != "services" and alias.name[:1].islower() and path.parent.name != "services"
+        if node.module.split(".")[-1] != "services" and alias.name[:1].islower() and "services" not in path.parts
     ]
     assert not found, (
         f"Call services through their module, so that a reader sees whose verb it is (use_cases.submit, not submit): {found}"
