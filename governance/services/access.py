@@ -192,6 +192,21 @@ def require(actor, permission: Permission | str, subject=None) -> None:
     )
 
 
+def require_token(actor, permission: Permission | str, subject=None) -> None:
+    """Raise Denied where the actor came with a token that is not made for this; without a token, pass.
+
+    For acts that need no role, such as calling a model that is published to everybody.
+    """
+    permission = Permission(permission)
+    if not _token_allows(actor, permission, scope_id_of(subject)):
+        raise Denied(
+            f"This token's scopes ({', '.join(actor.token.scopes)}) do not include “{permission.value}”, or it is "
+            "limited to another team. Create a token that does.",
+            code="token_scope",
+            subject=subject,
+        )
+
+
 def visible(
     queryset,
     user,
