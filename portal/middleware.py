@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -32,6 +33,17 @@ OTHERS = (
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
+class _Counter:
+    """Counts the queries of one request, for the Server-Timing header."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self, execute, sql, params, many, context):
+        self.count += 1
+        return execute(sql, params, many, context)
+
+
 class RequestContextMiddleware:
     """Give every request an id that the answer, the log and the ledger share."""
 
@@ -45,10 +57,16 @@ class RequestContextMiddleware:
         given = request.headers.get("X-Request-Id", "")
         request.request_id = given if _OUR_ID.fullmatch(given) else uuid.uuid4().hex
         token = ledger.request_id.set(request.request_id)
+        queries = _Counter()
+        begun = time.perf_counter()
         try:
-            response = self.get_response(request)
+            with connection.execute_wrapper(queries):
+                response = self.get_response(request)
         finally:
             ledger.request_id.reset(token)
+        if settings.SERVER_TIMING:
+            spent = (time.perf_counter() - begun) * 1000
+            response["Server-Timing"] = f'app;dur={spent:.1f}, db;desc="{queries.count}"'
         response["X-Request-Id"] = request.request_id
         credentials.rate_limit_headers(request, response)
         return response

@@ -305,6 +305,9 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
 }
 
+# Tells every caller how long the server took and how many queries it made; for measuring, not for the open network.
+SERVER_TIMING = env_bool("SERVER_TIMING", DEBUG)
+
 # Language and time
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English")]

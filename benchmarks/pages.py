@@ -1,0 +1,278 @@
+"""How fast the pages answer at 100,000 use cases and 1,000,000 ledger entries, with ten clients.
+
+    python -m benchmarks.pages                 SQLite
+    python -m benchmarks.pages --postgres      PostgreSQL (the binaries that the tests use)
+
+It fills a database of its own in a temporary folder, starts the real server (uvicorn, one process), and lets ten clients
+ask for pages at a bounded pace. For each page it prints the queries, and p50 and p95 of the server's own time (the
+`Server-Timing` header). The last column compares with something real in the same run: the same rows fetched by one plain
+SQL statement with OFFSET, at the same depth, through the same database. Nothing is written outside the temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CLIENTS = 10
+GOALS = {"list": 50, "detail": 50, "ledger": 50, "search": 100, "dashboard": 150}
+
+
+def main() -> None:
+    """Fill, serve, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--postgres", action="store_true")
+    parser.add_argument("--use-cases", type=int, default=100_000)
+    parser.add_argument("--entries", type=int, default=1_000_000)
+    parser.add_argument("--requests", type=int, default=300, help="requests for each page")
+    parser.add_argument("--pace", type=float, default=2.0, help="requests a second of each client")
+    options = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        var = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gatehouse-pages-")))
+        url = f"sqlite:///{var / 'pages.sqlite3'}"
+        if options.postgres:
+            from tests.rig import postgres
+
+            server = postgres.Server()
+            stack.callback(server.close)
+            url = server.url
+        os.environ |= {
+            "GATEHOUSE_VAR": str(var),
+            "DATABASE_URL": url,
+            "SECRET_KEY": "a key for this benchmark alone, thrown away with it",
+            "DJANGO_SETTINGS_MODULE": "portal.settings",
+            "API_RATE": "1000000/min",
+            "SERVER_TIMING": "true",
+        }
+        import django
+
+        django.setup()
+        from django.core.management import call_command
+
+        call_command("migrate", verbosity=0, interactive=False)
+        call_command("collectstatic", verbosity=0, interactive=False)
+        filled = time.monotonic()
+        people = _fill(options.use_cases, options.entries)
+        print(
+            f"{'PostgreSQL' if options.postgres else 'SQLite'}: {options.use_cases:,} use cases and "
+            f"{options.entries:,} ledger entries, filled in {time.monotonic() - filled:.0f} s; {CLIENTS} clients at "
+            f"{options.pace:g} requests a second each"
+        )
+        port = _free_port()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--port", str(port), "--no-access-log",
+             "--lifespan", "off", "--log-level", "error"],
+            cwd=ROOT, env=os.environ,
+        )  # fmt: skip
+        stack.callback(process.wait)
+        stack.callback(process.terminate)
+        _wait(port)
+        _measure(port, people, options)
+
+
+def _fill(use_cases: int, entries: int) -> dict[str, str]:
+    """Make people, teams, use cases and sealed ledger entries in bulk; return a session key for each kind of reader."""
+    from datetime import timedelta
+
+    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+    from django.contrib.sessions.backends.db import SessionStore
+    from django.db import connection
+    from django.utils import timezone
+
+    from governance.models import LedgerEntry, SealedEntry, User
+    from governance.policy import Role
+    from governance.proofs import canonical, merkle
+    from governance.services import roles
+    from projects.models import Team, UseCase
+    from projects.services import teams
+
+    system = User.objects.system()
+    made = [
+        teams.create(actor=system, slug=f"team-{n}", name=f"Team {n}", description="") for n in range(200)
+    ]
+    readers = {}
+    for name, role, team in (("owner", Role.TEAM_OWNER, made[0]), ("auditor", Role.AUDITOR, None)):
+        user = User.objects.create_user(f"{name}@example.org", "not used: sessions are made directly", name=name)
+        roles.grant(actor=system, user=user, role=Role.EMPLOYEE)
+        roles.grant(actor=system, user=user, role=role, team=team)
+        session = SessionStore()
+        session[SESSION_KEY] = str(user.pk)
+        session[BACKEND_SESSION_KEY] = "allauth.account.auth_backends.AuthenticationBackend"
+        session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+        session.save()
+        readers[name] = session.session_key
+    owner = User.objects.get(email="owner@example.org")
+    words = "route sort answer find check plan order invoice contract claim ticket letter delay stock price".split()
+    chance = random.Random(7)  # noqa: S311 - reproducible data, not a secret
+    now = timezone.now()
+    teams_by_id = list(Team.objects.all())
+    rows = []
+    for n in range(use_cases):
+        title = " ".join(chance.choices(words, k=4))
+        at = now - timedelta(seconds=n * 60)
+        rows.append(
+            UseCase(
+                team=teams_by_id[n % len(teams_by_id)], title=f"{title} {n}", problem=title * 3, people="All",
+                benefit="Faster", proposer=owner, owner=owner, created_at=at, changed_at=at,
+                stage=chance.choice(["draft", "submitted", "approved", "live"]),
+            )
+        )  # fmt: skip
+        if len(rows) == 5000:
+            UseCase.objects.bulk_create(rows)
+            rows = []
+    UseCase.objects.bulk_create(rows)
+    actor = User.objects.get(email="auditor@example.org")
+    first_case = UseCase.objects.order_by("pk").first().pk
+    for start in range(0, entries, 5000):
+        batch = []
+        for n in range(start, min(start + 5000, entries)):
+            at = now - timedelta(seconds=(entries - n) * 2)
+            subject = str(first_case + n % use_cases)
+            data = canonical.encode(
+                {"v": 1, "at": at, "action": "use_case.changed", "actor": str(actor.ledger_id), "on_behalf_of": None,
+                 "subject": {"type": "projects.usecase", "id": subject, "digest": ""}, "scope": n % 200 + 1,
+                 "request": "", "details": {"changed": {"version": {"before": 1, "after": 2}}}, "texts": {},
+                 "nonce": str(n)}
+            )  # fmt: skip
+            batch.append(
+                LedgerEntry(
+                    at=at, action="use_case.changed", actor=actor, subject_type="projects.usecase", subject_id=subject,
+                    scope_id=n % 200 + 1, canonical=data, leaf_hash=merkle.leaf_hash(data),
+                )
+            )  # fmt: skip
+        LedgerEntry.objects.bulk_create(batch)
+    numbers = LedgerEntry.objects.order_by("pk").values_list("pk", flat=True)
+    for start in range(0, len(numbers), 5000):
+        SealedEntry.objects.bulk_create(
+            SealedEntry(number=start + i, entry_id=pk) for i, pk in enumerate(numbers[start : start + 5000])
+        )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    return readers
+
+
+def _pages(port: int, readers: dict[str, str]) -> list[tuple[str, str, str, str]]:
+    """Return (kind, label, reader, path); a deep page is reached by a cursor made as the page itself makes it."""
+    from governance.interfaces import paging
+    from governance.models import LedgerEntry
+    from projects.models import UseCase
+
+    def cursor(row, *names):
+        return paging.encode([getattr(row, name) for name in names], "n")
+
+    cases = UseCase.objects.count()
+    deep_case = UseCase.objects.order_by("-changed_at", "-id")[int(cases * 0.9)]
+    deep_entry = LedgerEntry.objects.order_by("pk")[int(LedgerEntry.objects.count() * 0.1)]
+    return [
+        ("list", "use cases, first page", "auditor", "/use-cases/"),
+        ("list", "use cases, at 90 %", "auditor", f"/use-cases/?cursor={cursor(deep_case, 'changed_at', 'id')}"),
+        ("list", "use cases of one team", "owner", "/use-cases/"),
+        ("list", "use cases, API", "auditor", "/api/v1/use-cases/"),
+        ("detail", "one use case", "auditor", f"/use-cases/{deep_case.pk}/"),
+        ("ledger", "ledger, newest", "auditor", "/ledger/"),
+        ("ledger", "ledger, at 90 %", "auditor", f"/ledger/?cursor={cursor(deep_entry, 'at', 'id')}"),
+        ("search", "search, two words", "auditor", "/search/?q=invoice+delay"),
+        ("search", "use cases by a word", "auditor", "/use-cases/?q=contract"),
+        ("dashboard", "home", "owner", "/"),
+        ("dashboard", "home of an auditor", "auditor", "/"),
+    ]
+
+
+def _measure(port: int, readers: dict[str, str], options) -> None:
+    print(f"{'page':<26}{'queries':>8}{'p50 ms':>9}{'p95 ms':>9}{'goal':>7}{'':>6}  against OFFSET in plain SQL")
+    missed = 0
+    for kind, label, reader, path in _pages(port, readers):
+        times, queries = _ask(port, readers[reader], path, options.requests, options.pace)
+        p50, p95 = statistics.median(times), statistics.quantiles(times, n=20)[18]
+        verdict = "ok" if p95 <= GOALS[kind] else "MISSED"
+        missed += verdict != "ok"
+        ratio = _offset_ratio(label, p50)
+        print(f"{label:<26}{queries:>8}{p50:>9.1f}{p95:>9.1f}{GOALS[kind]:>7}{verdict:>7}  {ratio}")
+    print("Every page is within its goal." if not missed else f"{missed} pages are over their goal.")
+
+
+def _offset_ratio(label: str, page_ms: float) -> str:
+    """Return how the page compares with fetching its rows by OFFSET, for the two deep pages."""
+    from django.db import connection
+
+    table = {
+        "use cases, at 90 %": "SELECT id, title FROM projects_usecase ORDER BY changed_at DESC, id DESC",
+        "ledger, at 90 %": "SELECT id, action FROM governance_ledgerentry ORDER BY at DESC, id DESC",
+    }.get(label)
+    if table is None:
+        return ""
+    total_sql = table.split(" ORDER")[0].replace("id, title", "count(*)").replace("id, action", "count(*)")
+    timings = []
+    with connection.cursor() as cursor:
+        cursor.execute(total_sql)
+        offset = int(cursor.fetchone()[0] * 0.9)
+        for _ in range(5):
+            begun = time.perf_counter()
+            cursor.execute(f"{table} LIMIT 50 OFFSET {offset}")  # noqa: S608 - fixed statement, own number
+            cursor.fetchall()
+            timings.append((time.perf_counter() - begun) * 1000)
+    plain = statistics.median(timings)
+    return f"{plain / page_ms:.1f} x faster than {plain:.0f} ms"
+
+
+def _ask(port: int, session: str, path: str, requests: int, pace: float) -> tuple[list[float], str]:
+    times: list[float] = []
+    queries = "?"
+    lock = threading.Lock()
+
+    def client(number: int) -> None:
+        nonlocal queries
+        chance = random.Random(number)  # noqa: S311
+        for _ in range(max(1, requests // CLIENTS)):
+            begun = time.monotonic()
+            request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Cookie": f"sessionid={session}"})
+            with urllib.request.urlopen(request) as answer:  # noqa: S310 - our own server on loopback
+                answer.read()
+                if answer.geturl().count("/account/login"):
+                    raise SystemExit(f"{path}: the session was not accepted")
+                timing = answer.headers.get("Server-Timing", "")
+            found = dict(re.findall(r"(\w+);(?:dur|desc)=\"?([\d.]+)", timing))
+            with lock:
+                times.append(float(found["app"]))
+                queries = found.get("db", "?")
+            time.sleep(max(0.0, chance.uniform(0.5, 1.5) / pace - (time.monotonic() - begun)))
+
+    client(0)
+    times.clear()
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return times, queries
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait(port: int) -> None:
+    for _ in range(200):
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz"):  # noqa: S310
+            return
+        time.sleep(0.1)
+    raise SystemExit("The server did not start.")
+
+
+if __name__ == "__main__":
+    main()
