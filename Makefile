@@ -24,13 +24,13 @@ test: install rig lint check ## Run every check and every test, as CI does
 lint: install ## Check format, style, types, import directions and templates
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(PY) -m mypy
+	DEBUG=1 $(PY) -m mypy
 	.venv/bin/lint-imports
 	$(PY) -m djlint templates --lint --quiet
 
 check: install ## Run Django's checks and look for missing migrations
-	$(PY) manage.py check --fail-level WARNING
-	$(PY) manage.py makemigrations --check --dry-run
+	DATABASE_URL=sqlite://:memory: $(PY) manage.py check --fail-level WARNING
+	DATABASE_URL=sqlite://:memory: $(PY) manage.py makemigrations --check --dry-run
 
 format: install ## Rewrite Python files in the house format and order their imports
 	$(PY) -m ruff check --select I --fix --quiet .
