@@ -1,1 +1,1 @@
-"""What the organisation is trying to do, and with which data: teams, goals, use cases, datasets and the repositories that hold every governed file."""
+"""What the organisation is trying to do, and with which data: teams, goals, use cases, datasets, repositories."""

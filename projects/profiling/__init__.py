@@ -1,4 +1,4 @@
-"""What is in a table: types, gaps, labels, duplicates, leakage, personal data, drift; pure functions over stored tables."""
+"""What is in a table: types, gaps, labels, duplicates, leakage, personal data; pure functions over stored tables."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def _findings(report: dict) -> list[dict[str, str]]:
                 (
                     "leakage",
                     "problem",
-                    f"{_rows(pair['rows'])} of {pair['split']} hold a text that {pair['seen_in']} holds too.",
+                    f"{_rows(pair['rows'])} of {pair['split']} {_verb(pair['rows'], 'holds', 'hold')} "
+                    f"a text that {pair['seen_in']} holds too.",
                     "Remove them from one of the two, or let the splits be drawn anew: equal texts then stay together.",
                 )
             )
@@ -72,7 +73,7 @@ def _findings(report: dict) -> list[dict[str, str]]:
             (
                 "conflicting_labels",
                 "problem",
-                f"{_count(exact['conflicting_groups'], 'text')} occur with different labels "
+                f"{_count(exact['conflicting_groups'], 'text', 'occurs', 'occur')} with different labels "
                 f"({_rows(exact['conflicting_rows'])}).",
                 "Decide on one label for each: a model cannot learn both.",
             )
@@ -84,20 +85,27 @@ def _findings(report: dict) -> list[dict[str, str]]:
             (
                 "personal_data",
                 "problem",
-                f"{_rows(personal['rows_with_findings'])} seem to hold personal data ({kinds}).",
+                f"{_rows(personal['rows_with_findings'], 'seems', 'seem')} to hold personal data ({kinds}).",
                 "Remove or pseudonymise it, or state the lawful basis on the dataset.",
             )
         )
     text = next((c for c in report["columns"] if c["name"] == report["text_column"]), None)
     if text and text["gaps"]:
-        found.append(("empty_texts", "problem", f"{_rows(text['gaps'])} have no text.", "Fill them in or remove them."))
+        found.append(
+            (
+                "empty_texts",
+                "problem",
+                f"{_rows(text['gaps'], 'has', 'have')} no text.",
+                "Fill them in or remove them.",
+            )
+        )
     found += _label_findings(report["labels"])
     if exact["surplus_rows"]:
         found.append(
             (
                 "duplicates",
                 "warning",
-                f"{_rows(exact['surplus_rows'])} repeat the text of another row.",
+                f"{_rows(exact['surplus_rows'], 'repeats', 'repeat')} the text of another row.",
                 "Keep one of each, unless how often a text occurs is part of the task.",
             )
         )
@@ -106,7 +114,8 @@ def _findings(report: dict) -> list[dict[str, str]]:
             (
                 "near_leakage",
                 "warning",
-                f"{_count(near['pairs_across_splits'], 'pair')} of nearly equal texts lie in different splits.",
+                f"{_count(near['pairs_across_splits'], 'pair')} of nearly equal texts "
+                f"{_verb(near['pairs_across_splits'], 'lies', 'lie')} in different splits.",
                 "Look at the examples: results on the test split may look better than they are.",
             )
         )
@@ -120,7 +129,14 @@ def _label_findings(report: dict | None) -> list[tuple[str, str, str, str]]:
         return []
     found: list[tuple[str, str, str, str]] = []
     if report["gaps"]:
-        found.append(("empty_labels", "problem", f"{_rows(report['gaps'])} have no label.", "Label or remove them."))
+        found.append(
+            (
+                "empty_labels",
+                "problem",
+                f"{_rows(report['gaps'], 'has', 'have')} no label.",
+                "Label or remove them.",
+            )
+        )
     if report["distinct"] == 1:
         found.append(("one_label", "problem", "All rows have the same label.", "Add rows of at least one other label."))
     if report["distinct"] > max(100, report["rows"] // 5):
@@ -139,7 +155,8 @@ def _label_findings(report: dict | None) -> list[tuple[str, str, str, str]]:
             (
                 "label_suspects",
                 "warning",
-                f"{_count(len(report['suspects']), 'label')} look like slips, as '{first['label']}' for '{first['instead']}'.",
+                f"{_count(len(report['suspects']), 'label', 'looks like a slip', 'look like slips')}, "
+                f"as '{first['label']}' for '{first['instead']}'.",
                 "Correct the spelling so that each class has one name.",
             )
         )
@@ -158,7 +175,7 @@ def _label_findings(report: dict | None) -> list[tuple[str, str, str, str]]:
             (
                 "rare_labels",
                 "warning",
-                f"{_count(len(report['rare']), 'label')} have fewer than {labels.FEW_ROWS} rows.",
+                f"{_count(len(report['rare']), 'label', 'has', 'have')} fewer than {labels.FEW_ROWS} rows.",
                 "Add examples, or merge them into another label.",
             )
         )
@@ -174,9 +191,14 @@ def _label_findings(report: dict | None) -> list[tuple[str, str, str, str]]:
     return found
 
 
-def _rows(count: int) -> str:
-    return _count(count, "row")
+def _rows(count: int, one: str = "", many: str = "") -> str:
+    return _count(count, "row", one, many)
 
 
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def _verb(count: int, one: str, many: str) -> str:
+    return one if count == 1 else many
+
+
+def _count(count: int, noun: str, one: str = "", many: str = "") -> str:
+    """A number with its noun and, where given, the verb that fits: "1 row has", "3 rows have"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'} {_verb(count, one, many)}".strip()

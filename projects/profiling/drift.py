@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -182,9 +182,9 @@ def _classes(before: Mapping[str, Index], after: Mapping[str, Index], names: lis
     return sorted(found, key=lambda entry: (-abs(float(str(entry["share_change"]))), str(entry["label"])))
 
 
-def _lengths(paths: Sequence[str | Path] | object, text_column: str) -> Counter[int]:
+def _lengths(paths: Iterable[str | Path], text_column: str) -> Counter[int]:
     counts: Counter[int] = Counter()
-    for path in paths:  # type: ignore[attr-defined]
+    for path in paths:
         for batch in tables.batches(path, [text_column]):
             counts.update(len(cell) for cell in batch[text_column] if cell and not cell.isspace())
     return counts

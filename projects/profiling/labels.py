@@ -18,7 +18,7 @@ _DIGITS = re.compile(r"\d+")
 
 
 def balance(indexes: Mapping[str, Index], names: list[str]) -> dict[str, object]:
-    """Rows per label, in all and per split, most frequent first; the imbalance ratio (most to least frequent) and slips.
+    """Rows per label, in all and per split, most frequent first; the imbalance ratio (most to least frequent); slips.
 
     At most MAX_LABELS labels are listed; ``distinct`` counts all.
     """

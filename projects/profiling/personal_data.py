@@ -1,4 +1,4 @@
-"""Finds personal data that has a shape (addresses, numbers with check digits) in the cells of tables; says what it cannot find.
+"""Finds personal data that has a shape (addresses, numbers with check digits) in tables; says what it cannot find.
 
 Presidio's pattern recognisers do the finding, without a language model and without the network.
 """
@@ -58,8 +58,9 @@ KINDS = (
 )
 _PHONE_REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "IN", "BR")
 CANNOT_FIND = (
-    "Names, street addresses, dates of birth, job titles and descriptions of a person are not found: they have no fixed "
-    "shape. A number that happens to have a right check digit may be reported without being one. Read a sample yourself."
+    "Names, street addresses, dates of birth, job titles and descriptions of a person are not found: they have no "
+    "fixed shape. A number that happens to have a right check digit may be reported without being one. Read a sample "
+    "yourself."
 )
 _DIGIT = re.compile(r"\d")
 # The separators that a mask keeps, so that a reader still sees the shape.
@@ -84,7 +85,7 @@ def _analyzer() -> Any:
     class Blank(SpacyNlpEngine):
         def __init__(self) -> None:
             super().__init__(models=[{"lang_code": "en", "model_name": "blank"}])
-            self.nlp = {"en": spacy.blank("en")}
+            self.nlp: Any = {"en": spacy.blank("en")}
 
     recognisers: list[Any] = [Email(supported_language="en")]
     for kind in KINDS[1:]:

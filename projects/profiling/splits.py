@@ -1,4 +1,4 @@
-"""Which rows train, which tune and which test: the same answer for the same rows and seed, and one text always in one split."""
+"""Which rows train, which tune and which test: the same for the same rows and seed, and one text in one split only."""
 
 from __future__ import annotations
 
@@ -80,10 +80,9 @@ def assign_index(rows: Index, fractions: Mapping[str, float], seed: int) -> Assi
 def _checked(fractions: Mapping[str, float]) -> tuple[list[str], list[float]]:
     if not fractions or any(not math.isfinite(f) or f <= 0 for f in fractions.values()):
         raise ValueError("Every split needs a share above 0.")
-    if abs(math.fsum(fractions.values()) - 1) > 1e-9:
-        raise ValueError(
-            f"The shares of the splits add up to {math.fsum(fractions.values()):.4g}; they must add up to 1."
-        )
+    total = math.fsum(fractions.values())
+    if abs(total - 1) > 1e-9:
+        raise ValueError(f"The shares of the splits add up to {total:.4g}; they must add up to 1.")
     return list(fractions), list(fractions.values())
 
 
@@ -96,7 +95,7 @@ def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _majority(group: NDArray[np.int64], labels: NDArray[np.int32], groups: int, names: list[str]) -> NDArray[np.int64]:
-    """The label that each group has most often, as its rank in alphabetical order; ties go to the first, -1 is no label.
+    """The label that each group has most often, as its alphabetical rank; ties go to the first, -1 is no label.
 
     Ranks and not numbers of first appearance: the same rows in another order must give the same splits.
     """
@@ -104,6 +103,7 @@ def _majority(group: NDArray[np.int64], labels: NDArray[np.int32], groups: int, 
         return np.zeros(0, np.int64)
     ranks = np.empty(len(names) + 1, np.int64)
     ranks[np.array(sorted(range(len(names)), key=names.__getitem__), np.int64)] = np.arange(len(names))
+    # A missing label is -1, which picks the last entry.
     ranks[-1] = -1
     pairs, counts = np.unique(np.stack([group, ranks[labels]], axis=1), axis=0, return_counts=True)
     order = np.lexsort((pairs[:, 1], -counts, pairs[:, 0]))
@@ -115,12 +115,9 @@ def _majority(group: NDArray[np.int64], labels: NDArray[np.int32], groups: int, 
 def _cut(sizes: NDArray[np.int64], wanted: list[float]) -> NDArray[np.uint8]:
     """The split of each group, in order: cut where the middle of a group passes the sum of the shares."""
     total = int(sizes.sum())
-    quotas = [_round(total * fraction) for fraction in wanted]
-    if len(sizes) >= len(wanted):
-        quotas = [max(1, quota) for quota in quotas]
-    elif len(sizes) < len(wanted):
-        quotas = [1] * len(sizes) + [0] * (len(wanted) - len(sizes))
+    if len(sizes) < len(wanted):
         return np.arange(len(sizes), dtype=np.uint8)
+    quotas: list[float] = [max(1, _round(total * fraction)) for fraction in wanted]
     # Whatever rounding gave or took is settled with the largest split.
     largest = max(range(len(wanted)), key=lambda split: (wanted[split], -split))
     quotas[largest] += total - sum(quotas)
@@ -157,7 +154,8 @@ def from_column(path: str | Path, column: str) -> Assignment:
             if split is None:
                 said = f"'{cell[:60]}'" if cell and cell.strip() else "nothing"
                 raise ValueError(
-                    f"Column '{column}' says {said} in row {row + 1:,}; it must say train, validation or test in every row."
+                    f"Column '{column}' says {said} in row {row + 1:,}; "
+                    "it must say train, validation or test in every row."
                 )
             codes[row] = names.index(split)
             row += 1

@@ -1,4 +1,4 @@
-"""When two texts count as the same, and a compact index of a table that answers it: one 64-bit digest and one label code per row."""
+"""When two texts count as the same, and the compact index of a table that tells: a digest and a label code per row."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from projects import tables
 
-GAP = np.uint64(0)
 EXAMPLE_CHARS = 300
 
 
 def normalise(text: str) -> str:
-    """The form in which texts are compared: Unicode NFKC, case folded, white space runs as one space, none at the ends."""
+    """The form in which texts are compared: Unicode NFKC, case folded, white space runs as one space."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     return " ".join(text.casefold().split())
@@ -44,7 +43,7 @@ def shorten(text: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """One entry per row, in order: ``digests`` (0 for no text), ``labels`` (a position in ``names``, -1 for no label)."""
+    """One entry per row, in order: ``digests`` (0 for no text), ``labels`` (position in ``names``, -1 for no label)."""
 
     digests: NDArray[np.uint64]
     labels: NDArray[np.int32]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -67,21 +67,20 @@ def read(path: str | Path, options: Options = DEFAULTS) -> Iterator[Batch]:
 def _opened(path: str | Path) -> Iterator[Any]:
     with archives.opened(path, max_entries=MAX_PARTS, max_bytes=MAX_BYTES) as archive:
         _check(archive)
-    book = None
-    try:
-        with warnings.catch_warnings():
-            # openpyxl warns of styles, validation and print settings that it drops; only values matter here.
-            warnings.simplefilter("ignore")
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
-        yield book
-    except Refused:
-        raise
-    except Exception:
-        # A damaged part surfaces as any of a dozen error types from zipfile, expat and openpyxl's descriptors.
-        raise Refused("broken_workbook", "The workbook is damaged: a part of it cannot be read.", _ADVICE) from None
-    finally:
-        if book is not None:
-            book.close()
+    # An open file and not its path: openpyxl judges paths by their ending, and stored uploads have none.
+    with open(path, "rb") as file, ExitStack() as stack:
+        try:
+            with warnings.catch_warnings():
+                # openpyxl warns of styles, validation and print settings that it drops; only values matter here.
+                warnings.simplefilter("ignore")
+                book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
+            stack.callback(book.close)
+            yield book
+        except Refused:
+            raise
+        except Exception:
+            # A damaged part surfaces as any of a dozen error types from zipfile, expat and openpyxl's descriptors.
+            raise Refused("broken_workbook", "The workbook is damaged: a part of it cannot be read.", _ADVICE) from None
 
 
 def _check(archive: ZipFile) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from zipfile import ZipFile, ZipInfo
 
@@ -46,7 +47,7 @@ def read(path: str | Path, options: Options = DEFAULTS) -> Iterator[Batch]:
         yield from _batches(archive, entries, _has_split(entries), options, options.limits.batch_rows)
 
 
-def _archive(path: str | Path, options: Options):
+def _archive(path: str | Path, options: Options) -> AbstractContextManager[ZipFile]:
     return archives.opened(path, max_entries=min(MAX_FILES, options.limits.max_rows), max_bytes=MAX_BYTES)
 
 
@@ -122,7 +123,7 @@ def _values(
             line,
             "text",
             "cell_too_long",
-            f"'{shown}' has {entry.file_size:,} bytes; a text has at most {batches.limits.max_cell_chars:,} characters.",
+            f"'{shown}' has {entry.file_size:,} bytes; {batches.limits.max_cell_chars:,} characters are read.",
             "Shorten the text, or split it over several files.",
         )
         return None

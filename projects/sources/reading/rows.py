@@ -8,7 +8,7 @@ from typing import NamedTuple
 MAX_NAME_CHARS = 200
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a fault
+class Refused(Exception):
     """The file as a whole cannot be read; ``sentence`` says what is wrong and where, ``advice`` what to do about it."""
 
     def __init__(self, code: str, sentence: str, advice: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from projects.sources.reading.rows import Limits, Refused, empty_file
 
@@ -151,7 +151,7 @@ def _not_utf8(offset: int, line: int, byte: int) -> Refused:
     )
 
 
-def _utf16(file, kind: str) -> Iterator[bytes]:
+def _utf16(file: BinaryIO, kind: str) -> Iterator[bytes]:
     """UTF-16 as UTF-8 chunks, so that everything behind it sees one encoding only."""
     decoder = codecs.getincrementaldecoder(kind)()
     position = 2

@@ -151,6 +151,14 @@ def test_a_source_imports_no_sibling_and_no_django(name):
     assert all(i.startswith("projects.sources.reading") for i in ours), "a source may use projects.sources.reading only"
 
 
+@names
+def test_a_source_reads_a_stored_upload_whose_path_has_no_ending(name, tmp_path):
+    path = example(name, tmp_path)
+    stored = tmp_path / "0123456789abcdef"
+    path.rename(stored)
+    assert sum(len(batch.rows) for batch in sources.read(stored, path.name)) == len(ROWS)
+
+
 def test_values_that_are_not_text_become_text(tmp_path):
     path = tmp_path / "typed.parquet"
     when = datetime.datetime(2026, 1, 31, 12, 30, tzinfo=None)  # noqa: DTZ001 - tables hold naive times
