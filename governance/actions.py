@@ -55,6 +55,7 @@ class Action(StrEnum):
     JOB_FAILED = "job.failed"
     MODEL_REGISTERED = "model.registered"
     MODEL_VERSION_REGISTERED = "model_version.registered"
+    MODEL_VERSION_RETIRED = "model_version.retired"
     PUBLICATION_REQUESTED = "publication.requested"
     PUBLICATION_PUBLISHED = "publication.published"
     PUBLICATION_SUPERSEDED = "publication.superseded"
