@@ -48,6 +48,9 @@ class BaseModel(models.Model):
     parameters = models.BigIntegerField()
     context_length = models.PositiveIntegerField()
     size = models.BigIntegerField(help_text="Bytes of all files.")
+    shape = models.JSONField(
+        default=dict, help_text="Sizes from the model's own configuration, from which memory and time are estimated."
+    )
     repository = models.ForeignKey(Repository, models.PROTECT, related_name="base_models")
     commit = models.OneToOneField(Commit, models.PROTECT, related_name="base_model")
     state = models.CharField(max_length=12, choices=State.choices, default=State.PROPOSED)

@@ -56,6 +56,9 @@ class TrainingJob(models.Model):
     spec_digest = models.CharField(max_length=64)
     dry_run = models.JSONField(default=dict)
     submitted_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="training_jobs")
+    submission_key = models.CharField(
+        max_length=64, blank=True, help_text="The same key from the same person is the same submission, sent twice."
+    )
     submitted_at = models.DateTimeField(default=timezone.now)
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED)
     queued_at = models.DateTimeField(default=timezone.now)
@@ -87,6 +90,11 @@ class TrainingJob(models.Model):
             models.Index(fields=["state", "queued_at", "id"], name="job_queue"),
         ]
         constraints = [
+            models.UniqueConstraint(
+                fields=["submitted_by", "submission_key"],
+                condition=~Q(submission_key=""),
+                name="one_job_per_submission",
+            ),
             models.CheckConstraint(
                 condition=~Q(state="running") | Q(lease_until__isnull=False), name="running_job_has_a_lease"
             ),

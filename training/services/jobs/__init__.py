@@ -1,0 +1,58 @@
+"""Training jobs from the dry run to the registered result; every rule about a run is here.
+
+People plan, submit, retry and cancel; workers claim, keep, report, finish, fail and give back; the scheduler sweeps.
+"""
+
+from training.services.jobs.gates import NotAllowed, NotApproved, NotCleared, Refused, checks
+from training.services.jobs.ownership import (
+    ENGINE_DIED,
+    WORKER_LOST,
+    Claim,
+    LostOwnership,
+    Pulse,
+    claim,
+    confirm_cancelled,
+    fail,
+    heartbeat,
+    look,
+    record_events,
+    release,
+    sweep,
+)
+from training.services.jobs.plans import Plan, Range, Truncation, plan
+from training.services.jobs.results import BadResult, finish
+from training.services.jobs.submission import Invalid, NotPossible, Position, cancel, queue_position, retry, submit
+
+__all__ = [
+    "ENGINE_DIED",
+    "WORKER_LOST",
+    "BadResult",
+    "Claim",
+    "Invalid",
+    "LostOwnership",
+    "NotAllowed",
+    "NotApproved",
+    "NotCleared",
+    "NotPossible",
+    "Plan",
+    "Position",
+    "Pulse",
+    "Range",
+    "Refused",
+    "Truncation",
+    "cancel",
+    "checks",
+    "claim",
+    "confirm_cancelled",
+    "fail",
+    "finish",
+    "heartbeat",
+    "look",
+    "plan",
+    "queue_position",
+    "record_events",
+    "release",
+    "retry",
+    "submit",
+    "sweep",
+]
