@@ -76,8 +76,8 @@ def test_up_runs_every_process_restarts_what_dies_and_stops_without_a_trace():
             what="another web process",
         )
 
-        for secret in (site.var / "secret.key", site.var / "ledger" / "ledger.key"):
-            assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+        for secret in ("secret.key", "ledger/ledger.key", "run/engine.token"):
+            assert stat.S_IMODE((site.var / secret).stat().st_mode) == 0o600
     # Leaving the block fails when a process of this site is still alive.
 
 

@@ -54,7 +54,11 @@ class Command(BaseCommand):
         address = f"http://{_for_a_browser(settings.HOST)}:{settings.PORT}"
         lock = preflight.lock(var, address)
         preflight.check_address(settings.HOST, settings.PORT)
-        if _create_secret_key(var / "secret.key"):
+        if not settings.ENGINE_TOKEN_FILE.exists():
+            _write_secret(settings.ENGINE_TOKEN_FILE)
+        key_file = var / "secret.key"
+        if not (os.environ.get("SECRET_KEY") or os.environ.get("SECRET_KEY_FILE") or key_file.exists()):
+            _write_secret(key_file)
             # The settings of this process were read before the key was there: begin again with it.
             lock.close()
             os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606
@@ -157,7 +161,7 @@ def programs(*, with_example: bool = False) -> list[Program]:
     # Event streams stay open for hours: without a limit, stopping would wait for every open page.
     web += ("--lifespan", "off", "--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "3")
     engine = (sys.executable, "-m", "training.engine.serve", "--socket", str(settings.ENGINE_SOCKET))
-    engine += ("--token-file", str(settings.ENGINE_TOKEN_FILE))
+    engine += ("--token-file", str(settings.ENGINE_TOKEN_FILE), "--memory-mb", str(settings.ENGINE_MEMORY_MB))
     # Publishes the worked example's model when its training is done, and ends.
     example = [Program("example", (*manage, "demo", "--follow"), site, once=True)] if with_example else []
     return [
@@ -177,14 +181,11 @@ def setting_names() -> list[str]:
     return list(dict.fromkeys(re.findall(r'\benv(?:_bool|_int|_list)?\(\s*"([A-Z_]+)"', source)))
 
 
-def _create_secret_key(path: Path) -> bool:
-    """Write a secret key, readable by this user alone, unless there is one; return whether it was written."""
-    if os.environ.get("SECRET_KEY") or os.environ.get("SECRET_KEY_FILE") or path.exists():
-        return False
+def _write_secret(path: Path) -> None:
+    """Write 64 random bytes, as text, into a new file that this user alone may read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as target:
         target.write(secrets.token_urlsafe(64) + "\n")
-    return True
 
 
 def _collect_static() -> None:
