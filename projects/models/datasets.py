@@ -113,8 +113,10 @@ class DatasetVersionQuerySet(models.QuerySet):
 class DatasetVersion(models.Model):
     """One upload and, once imported, one immutable commit with its splits and its profile.
 
-    `source` keeps how it was read (file name, sha256 of the upload, format, column mapping, split seed and fractions);
-    `errors` lists refused rows as {line, column, code, message, advice}.
+    `source` keeps how it was read: filename, sha256 and size of the upload, format, columns, `options` (see
+    `services.datasets.uploads.Options`) and, once imported, `mapping` {text, label}. `errors` lists the first problems
+    with rows as {line, column, severity, code, message, advice}; `error_count` counts every row that was left out.
+    A received version waits for its columns to be named until `mapped_at`; then an import may claim it with `token`.
     """
 
     class State(models.TextChoices):
@@ -141,6 +143,8 @@ class DatasetVersion(models.Model):
     refusal = models.TextField(blank=True)
     advice = models.TextField(blank=True)
     progress_rows = models.BigIntegerField(default=0)
+    mapped_at = models.DateTimeField(null=True, blank=True)
+    rung_at = models.DateTimeField(null=True, blank=True)
     token = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
@@ -158,6 +162,9 @@ class DatasetVersion(models.Model):
                 condition=Q(state__in=["received", "importing", "refused"]) | Q(commit__isnull=False),
                 name="profiled_version_has_a_commit",
             ),
+        ]
+        indexes = [
+            models.Index(fields=["state", "lease_until"], name="dataset_version_state"),
         ]
 
     def __str__(self) -> str:
@@ -230,7 +237,7 @@ class DatasetClearance(models.Model):
         """Return everything the reviewer decides on: the data's rules, what is in it, and what it is for."""
         version, dataset = self.version, self.version.dataset
         personal = (version.profile or {}).get("personal_data") or {}
-        kinds = personal.get("kinds") or {}
+        kinds = personal.get("kinds") or []
         return {
             "Use case": self.use_case.title,
             "Purpose": self.purpose,
@@ -247,7 +254,7 @@ class DatasetClearance(models.Model):
             "Lawful basis": dataset.get_lawful_basis_display(),
             "Region": dataset.region,
             "Keep until": dataset.retention_until.isoformat() if dataset.retention_until else "",
-            "Personal data found": {kind: str(found) for kind, found in sorted(kinds.items())} or "none",
+            "Personal data found": {kind["name"]: kind["count"] for kind in kinds} or "none",
         }
 
     def approval_checklist(self, gate: Gate) -> list:

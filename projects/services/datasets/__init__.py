@@ -1,0 +1,29 @@
+"""Datasets: registered, uploaded, imported as immutable commits, cleared for a use case, withdrawn."""
+
+from .cards import card
+from .catalogue import change, download, example_rows, register, withdraw
+from .clearances import clearance_standing, request_clearance
+from .imports import requeue_lost, run_import
+from .uploads import Closed, Guess, Looked, Options, map_columns, preview, receive
+from ..fields import Invalid
+
+__all__ = [
+    "Closed",
+    "Guess",
+    "Invalid",
+    "Looked",
+    "Options",
+    "card",
+    "change",
+    "clearance_standing",
+    "download",
+    "example_rows",
+    "map_columns",
+    "preview",
+    "receive",
+    "register",
+    "request_clearance",
+    "requeue_lost",
+    "run_import",
+    "withdraw",
+]
