@@ -23,7 +23,7 @@ register = template.Library()
 
 HEAT = 0.72  # strongest shade of a cell, at which the text on it still has AA contrast in every theme
 WIDTH = 640
-BARS = 520
+BARS = 470
 
 
 @register.simple_tag
@@ -102,7 +102,7 @@ def confusion_matrix(matrix: Any, labels: Any, title: str = "") -> SafeString:
     cell = max(18, min(52, 560 // size))
     longest = max(len(name) for name in names)
     label_width = min(180, 12 + 6.6 * min(longest, 24))
-    top, left = min(150, 34 + 4.8 * min(longest, 24)), label_width + 22
+    top, left = min(140, 30 + 4.2 * min(longest, 24)), label_width + 22
     parts: list[Any] = [
         drawing.text(left + cell * size / 2, 14, gettext("Predicted"), "axis", "middle"),
         drawing.text(
@@ -318,7 +318,7 @@ def bar_chart(rows: Any, title: str = "", unit: str = "", total: bool = True) ->
         return drawing.nothing(title)
     largest, everything = max(value for _, value in entries) or 1, sum(value for _, value in entries)
     label_width = min(200, 16 + 6.6 * max(len(label) for label, _ in entries))
-    space, line = BARS - label_width - 110, 26
+    space, line = BARS - label_width - 104, 26
     parts: list[Any] = []
     table = []
     for index, (label, value) in enumerate(entries):
