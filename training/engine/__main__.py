@@ -6,61 +6,27 @@ Exit codes: 0 done; 75 stopped on request, with a checkpoint where there was som
     python -m training.engine < request.json > events.jsonl
 """
 
-import contextlib
-import ctypes
 import os
-import signal
 import sys
 import traceback
 
+from training.engine import process
 from training.engine.events import EventStream, take_over_stdout
 from training.engine.failures import EngineError, Stopped, explain
 from training.engine.spec import EXIT_BAD_SPEC, EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, SpecError, read_request
 from training.engine.stopping import StopSignal
 
-PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to kill this process when the thread that started it ends; only Linux can do that."""
-    parent = os.getppid()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        # The parent ended before the request took effect.
-        os._exit(EXIT_FAILED)
-
-
-def _lead_a_group() -> None:
-    """Become the leader of a process group, so that whoever stops the run stops its children too."""
-    # Job control of an interactive shell has done so already; the leader of a session is not allowed to.
-    with contextlib.suppress(OSError):
-        if os.getpgrp() != os.getpid() and not sys.stdin.isatty():
-            os.setpgid(0, 0)
-
-
-def _stay_offline() -> None:
-    os.environ.update(
-        HF_HUB_OFFLINE="1",
-        TRANSFORMERS_OFFLINE="1",
-        HF_HUB_DISABLE_TELEMETRY="1",
-        TOKENIZERS_PARALLELISM="false",
-        TRANSFORMERS_VERBOSITY="error",
-    )
-
 
 def _fail(events: EventStream, error: EngineError) -> None:
-    events.emit(
-        "error", code=error.code, message=error.message, advice=error.advice, retryable=error.retryable
-    )
+    events.emit("error", code=error.code, message=error.message, advice=error.advice, retryable=error.retryable)
 
 
 def main() -> int:
     """Run what standard input asks for and return the exit code."""
     events = take_over_stdout()
-    _die_with_parent()
-    _lead_a_group()
-    _stay_offline()
+    process.die_with_parent()
+    process.lead_a_group()
+    process.stay_offline()
     stop = StopSignal()
     try:
         stop.install()

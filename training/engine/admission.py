@@ -97,7 +97,9 @@ def admit_base_model(folder: Path, files: Mapping[str, str]) -> str:
     for required in ("config.json", "tokenizer.json"):
         if required not in files:
             raise EngineError(
-                "unsafe_model", f"The model has no {required}.", "Import the model with its configuration and tokenizer."
+                "unsafe_model",
+                f"The model has no {required}.",
+                "Import the model with its configuration and tokenizer.",
             )
     if not any(name.endswith(".safetensors") for name in names):
         raise EngineError(

@@ -35,12 +35,15 @@ class Split:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of many texts in one array; text ``i`` is ``ids[offsets[i]:offsets[i + 1]]``."""
+    """Token ids of many texts in one array; text ``i`` is ``ids[offsets[i]:offsets[i + 1]]``.
+
+    ``was_cut`` says of each text whether it was longer than allowed; ``pad`` is the id to fill up with.
+    """
 
     ids: np.ndarray
     offsets: np.ndarray
     pad: int
-    cut: int
+    was_cut: np.ndarray
 
     @property
     def lengths(self) -> np.ndarray:
@@ -107,7 +110,10 @@ def read_split(folder: Path, file: SplitFile, source: DatasetSource) -> Split:
     path = folder / file.path
     if not path.is_file():
         raise EngineError(
-            "hash_mismatch", f"The file {file.path} is missing.", "Restore the dataset's files, then retry.", retryable=True
+            "hash_mismatch",
+            f"The file {file.path} is missing.",
+            "Restore the dataset's files, then retry.",
+            retryable=True,
         )
     if sha256_of(path) != file.sha256:
         raise EngineError(
@@ -182,16 +188,16 @@ def hold_out(labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def tokenise(tokenizer: Any, texts: list[str], max_length: int) -> Tokens:
-    """Return the tokens of ``texts``, each cut to ``max_length``; ``cut`` counts the texts that were longer."""
+    """Return the tokens of ``texts``, each cut to ``max_length``."""
     ids: list[np.ndarray] = []
-    cut = 0
+    cut: list[bool] = []
     for start in range(0, len(texts), 4096):
         encodings = tokenizer(texts[start : start + 4096], truncation=True, max_length=max_length, padding=False)
-        cut += sum(bool(encoding.overflowing) for encoding in encodings.encodings)
+        cut.extend(bool(encoding.overflowing) for encoding in encodings.encodings)
         ids.extend(np.asarray(row, dtype=np.int32) for row in encodings["input_ids"])
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])]).astype(np.int64)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    return Tokens(np.concatenate(ids), offsets, pad, cut)
+    return Tokens(np.concatenate(ids), offsets, pad, np.array(cut, dtype=bool))
 
 
 def longest_input(tokenizer: Any, config: Any, wanted: int) -> int:

@@ -185,7 +185,9 @@ def _measure(candidate: Predictions, true: np.ndarray, labels: list[str], resamp
     }
 
 
-def _compare(tuned: Predictions, rival: Predictions, true: np.ndarray, ours: Resampled, theirs: Resampled) -> dict[str, Any]:
+def _compare(
+    tuned: Predictions, rival: Predictions, true: np.ndarray, ours: Resampled, theirs: Resampled
+) -> dict[str, Any]:
     right, rival_right = tuned.predicted == true, rival.predicted == true
     only_tuned, only_rival = int((right & ~rival_right).sum()), int((~right & rival_right).sum())
     exact, middle = mcnemar(only_tuned, only_rival)
@@ -221,9 +223,7 @@ def _compare(tuned: Predictions, rival: Predictions, true: np.ndarray, ours: Res
     }
 
 
-def _disagreements(
-    candidates: list[Predictions], true: np.ndarray, labels: list[str], seed: int
-) -> dict[str, Any]:
+def _disagreements(candidates: list[Predictions], true: np.ndarray, labels: list[str], seed: int) -> dict[str, Any]:
     answers = np.stack([candidate.predicted for candidate in candidates])
     rows = np.flatnonzero((answers != answers[0]).any(axis=0))
     chosen = rows

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from training.engine.loop import Trained
     from training.engine.run import Run
 
-PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "scikit-learn", "numpy", "pyarrow")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "tokenizers",
+    "safetensors",
+    "scikit-learn",
+    "numpy",
+    "pyarrow",
+)
 
 
 def write_model(run: "Run", trained: "Trained", folder: Path) -> None:

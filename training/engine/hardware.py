@@ -75,4 +75,9 @@ def describe() -> dict[str, str]:
     except OSError:
         pass
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
-    return {"processor": name, "capability": torch.backends.cpu.get_cpu_capability(), "gpu": gpu, "os": platform.system()}
+    return {
+        "processor": name,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "gpu": gpu,
+        "os": platform.system(),
+    }

@@ -1,4 +1,4 @@
-"""How a recipe declares its settings, once, for forms, API, documentation and the engine alike; standard library only."""
+"""How a recipe declares its settings, once, for forms, API, documentation and engine; standard library only."""
 
 import math
 from collections.abc import Mapping
@@ -49,7 +49,16 @@ class Hyperparameter:
         return self._check_number(value)
 
     def _check_bool(self, value: Any) -> bool:
-        spelled = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
+        spelled = {
+            "true": True,
+            "on": True,
+            "yes": True,
+            "1": True,
+            "false": False,
+            "off": False,
+            "no": False,
+            "0": False,
+        }
         if isinstance(value, bool):
             return value
         if isinstance(value, str) and value.strip().lower() in spelled:
@@ -75,7 +84,9 @@ class Hyperparameter:
         high = self.maximum is not None and number > self.maximum
         if low or high:
             unit = f" {self.unit}" if self.unit else ""
-            raise ValueError(f"{self.title} must lie between {self.minimum:g} and {self.maximum:g}{unit}, not {number:g}.")
+            raise ValueError(
+                f"{self.title} must lie between {self.minimum:g} and {self.maximum:g}{unit}, not {number:g}."
+            )
         return number
 
     def to_json(self) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from training.engine.data import Tokens
 from training.engine.pooling import PooledSequenceClassifier, pool
 
 
-def _over_batches(tokens: Tokens, device: str, compute: Callable[[dict[str, torch.Tensor]], torch.Tensor]) -> np.ndarray:
+def _over_batches(
+    tokens: Tokens, device: str, compute: Callable[[dict[str, torch.Tensor]], torch.Tensor]
+) -> np.ndarray:
     result: np.ndarray | None = None
     with torch.inference_mode():
         for indices in inference_batches(tokens.lengths):

@@ -187,7 +187,7 @@ class EngineTrainer(Trainer):
     # Batches
 
     def get_train_dataloader(self) -> DataLoader:  # type: ignore[type-arg]
-        """Return the batches of ``EpochBatches``; its own generator keeps loading from consuming the model's random numbers."""
+        """Return the batches of ``EpochBatches``; loading them consumes none of the model's random numbers."""
         return DataLoader(
             self.train_dataset,
             batch_sampler=self._batches,
@@ -209,7 +209,7 @@ class EngineTrainer(Trainer):
         if not torch.isfinite(loss):
             raise EngineError(
                 "nan_loss",
-                f"The loss became {float(loss)} at step {self.state.global_step + 1}; the weights are of no use any more.",
+                f"The loss became {float(loss)} at step {self.state.global_step + 1}; the weights are useless now.",
                 "Lower the learning rate, raise the warm-up, or choose the precision fp32.",
             )
         return loss

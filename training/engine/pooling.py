@@ -107,7 +107,9 @@ def load_encoder(folder: Path) -> PreTrainedModel:
 def new_classifier(folder: Path, labels: tuple[str, ...], pooling: str) -> PooledSequenceClassifier:
     """Return the base model of ``folder`` with a random head for ``labels``, in fp32."""
     encoder = load_encoder(folder)
-    settings = {k: v for k, v in encoder.config.to_dict().items() if k not in ("_name_or_path", "architectures", "dtype")}
+    settings = {
+        k: v for k, v in encoder.config.to_dict().items() if k not in ("_name_or_path", "architectures", "dtype")
+    }
     config = PooledConfig(
         encoder=settings,
         pooling=pooling,

@@ -22,7 +22,9 @@ class LinearHead:
         return vectors @ self.weight.T + self.bias
 
 
-def fit_linear_head(vectors: np.ndarray, labels: np.ndarray, classes: int, balanced: bool = False, strength: float = 0.1) -> LinearHead:
+def fit_linear_head(
+    vectors: np.ndarray, labels: np.ndarray, classes: int, balanced: bool = False, strength: float = 0.1
+) -> LinearHead:
     """Return the multinomial logistic regression of ``labels`` on ``vectors``; every class must occur in ``labels``.
 
     ``strength`` is sklearn's C for vectors scaled to unit average variance; the scale is folded into the weight.

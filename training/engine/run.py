@@ -98,7 +98,9 @@ def execute(spec: RunSpec, placement: Placement, events: EventStream, stop: Stop
         seed=spec.seed,
         embed=lambda texts: run.frozen.embed(texts),
         embed_train=lambda: run.frozen.embed_train(),
-        base_model_size=sum((base / name).stat().st_size for name in spec.base_model.files if name.endswith(".safetensors")),
+        base_model_size=sum(
+            (base / name).stat().st_size for name in spec.base_model.files if name.endswith(".safetensors")
+        ),
         balanced=hyperparameters.get("class_weights") == "balanced",
     )
     rivals = []

@@ -75,7 +75,13 @@ class World:
         return replace(self.spec, method=method, hyperparameters=settings, baselines=baselines)
 
 
-QUICK = {"precision": "fp32", "batch_size": 8, "learning_rate": 3e-3, "head_start": "random", "checkpoint_seconds": 3600}
+QUICK = {
+    "precision": "fp32",
+    "batch_size": 8,
+    "learning_rate": 3e-3,
+    "head_start": "random",
+    "checkpoint_seconds": 3600,
+}
 
 
 @dataclass

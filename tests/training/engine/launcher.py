@@ -9,10 +9,6 @@ import os
 import sys
 
 # Imported for their cost alone; nothing is computed before the fork, so no thread exists that a child would miss.
-import peft
-import pyarrow.parquet
-import sklearn.feature_extraction.text
-import sklearn.linear_model
 import torch  # noqa: F401
 
 import training.engine.evaluation

@@ -50,10 +50,15 @@ def test_a_run_killed_at_random_steps_ends_with_the_same_weights(
     assert finished.code == EXIT_DONE, finished.stderr
     assert any("Continuing from" in event.data["message"] for event in finished.of("log"))
     assert weights(finished) == weights(untouched)
-    assert finished.of("done")[0].data["summary"]["useful_tokens"] == untouched.of("done")[0].data["summary"]["useful_tokens"]
+    assert (
+        finished.of("done")[0].data["summary"]["useful_tokens"]
+        == untouched.of("done")[0].data["summary"]["useful_tokens"]
+    )
 
 
-def test_a_stop_saves_a_checkpoint_and_exits_with_its_own_code(world: World, launcher: Launcher, tmp_path: Path) -> None:
+def test_a_stop_saves_a_checkpoint_and_exits_with_its_own_code(
+    world: World, launcher: Launcher, tmp_path: Path
+) -> None:
     spec = world.with_settings(**{**SETTINGS, "checkpoint_seconds": 3600, "gradient_accumulation": 2})
     untouched = launcher.run(spec, placed(world, tmp_path / "untouched"))
     child = launcher.start(spec, placed(world, tmp_path / "stopped"))

@@ -1,13 +1,184 @@
-"""A whole run of the engine as a process."""
+"""A whole run of the engine as a process: what it leaves, and how it fails."""
 
-from tests.training.engine.conftest import World, run_engine
-from training.engine.spec import Placement
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+from safetensors.torch import load_file, save_file
+
+from tests.training.engine.conftest import ROOT, Launcher, Outcome, World, environment, sha256, write_csv
+from training.engine import baselines
+from training.engine.spec import EXIT_BAD_SPEC, EXIT_DONE, EXIT_FAILED, Placement, RunSpec, SplitFile, write_request
 
 
-def test_a_full_run_leaves_artifacts_an_evaluation_and_a_summary(world: World, place: Placement) -> None:
-    spec = world.with_settings(baselines=("majority", "tfidf_linear", "frozen_embeddings"), head_start="linear_probe")
-    outcome = run_engine(spec, place)
-    print(outcome.stderr)
-    for e in outcome.events:
-        print(e.to_line()[:200])
-    assert outcome.code == 0
+@pytest.fixture(scope="module")
+def finished(world: World, launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    spec = world.with_settings(
+        "lora", baselines=tuple(baselines.names()), epochs=12, head_start="linear_probe", class_weights="balanced"
+    )
+    folder = tmp_path_factory.mktemp("finished")
+    outcome = launcher.run(spec, Placement(str(world.base), str(world.dataset), str(folder), 1, 1))
+    assert outcome.code == EXIT_DONE, outcome.stderr
+    return outcome
+
+
+def test_every_artifact_is_announced_with_its_hash(finished: Outcome) -> None:
+    folder = finished.run / "artifacts"
+    announced = {event.data["path"]: event.data["sha256"] for event in finished.of("artifact")}
+    assert announced == {f"artifacts/{path.name}": sha256(path) for path in folder.iterdir()}
+    for name in ("adapter_model.safetensors", "tokenizer.json", "labels.json", "spec.json", "environment.json"):
+        assert f"artifacts/{name}" in announced
+
+
+def test_no_artifact_holds_a_path_of_this_machine_or_a_pickle(finished: Outcome, world: World) -> None:
+    for path in (finished.run / "artifacts").iterdir():
+        assert path.suffix in {".json", ".jsonl", ".safetensors", ".parquet"}
+        content = path.read_bytes()
+        for place in (world.base, world.dataset, finished.run):
+            assert str(place).encode() not in content, path.name
+
+
+def test_the_evaluation_holds_all_baselines_and_beats_the_majority(finished: Outcome) -> None:
+    result = json.loads((finished.run / "artifacts" / "evaluation.json").read_text())
+    assert [candidate["name"] for candidate in result["candidates"]] == ["tuned", *baselines.names()]
+    versus = {row["baseline"]: row for row in result["comparisons"]}
+    assert versus["majority"]["better"]
+    predictions = pyarrow.parquet.read_table(finished.run / "artifacts" / "predictions.parquet").to_pydict()
+    right = sum(a == b for a, b in zip(predictions["true"], predictions["predicted"], strict=True))
+    assert right / 45 == result["candidates"][0]["accuracy"]["value"]
+    assert finished.of("done")[0].data["summary"]["accuracy"] == right / 45
+
+
+def test_events_tell_the_stages_progress_and_metrics_in_order(finished: Outcome) -> None:
+    stages = [event.data["name"] for event in finished.of("stage")]
+    assert stages == ["verify", "prepare", "train", "baselines", "evaluate", "export"]
+    steps = [event.data["step"] for event in finished.of("progress")]
+    assert steps == sorted(steps)
+    assert steps[0] == 1
+    validated = [event for event in finished.of("metrics") if "validation_macro_f1" in event.data["values"]]
+    assert len(validated) >= 1
+    assert finished.events[-1].type == "done"
+
+
+def spoiled(world: World, folder: Path, rows: list[tuple[str, str]]) -> tuple[RunSpec, Path]:
+    """Return a specification whose training split holds other rows, and the folder of that dataset."""
+    for split in ("validation", "test"):
+        os.link(world.dataset / f"{split}.csv", folder / f"{split}.csv")
+    write_csv(folder / "train.csv", rows)
+    train = SplitFile("train.csv", sha256(folder / "train.csv"), len(rows))
+    files = {**world.spec.dataset.files, "train": train}
+    return replace(world.with_settings(), dataset=replace(world.spec.dataset, files=files)), folder
+
+
+ROWS = [("reset my password", "account"), ("new laptop", "hardware"), ("book a flight", "travel")] * 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "code", "word"),
+    [
+        ([*ROWS, ("hello", "weather")], "unknown_label", "line 11"),
+        ([*ROWS, ("  ", "travel")], "unreadable_data", "line 11"),
+        (ROWS[:4], "too_little_data", "hardware"),
+    ],
+)
+def test_bad_rows_are_named_by_line(
+    world: World, launcher: Launcher, tmp_path: Path, rows: list[tuple[str, str]], code: str, word: str
+) -> None:
+    spec, dataset = spoiled(world, tmp_path, rows)
+    outcome = launcher.run(spec, Placement(str(world.base), str(dataset), str(tmp_path / "run"), 1, 1))
+    assert outcome.code == EXIT_FAILED
+    assert outcome.error["code"] == code
+    assert word in outcome.error["message"]
+    assert not outcome.error["retryable"]
+
+
+def test_a_changed_data_file_is_refused(world: World, launcher: Launcher, tmp_path: Path) -> None:
+    spec, dataset = spoiled(world, tmp_path, ROWS)
+    write_csv(dataset / "train.csv", ROWS[::-1])
+    outcome = launcher.run(spec, Placement(str(world.base), str(dataset), str(tmp_path / "run"), 1, 1))
+    assert outcome.error["code"] == "hash_mismatch"
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run_with_advice(world: World, launcher: Launcher, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(world.base, tmp_path / "base"))
+    weights = load_file(base / "model.safetensors")
+    weights["embeddings.LayerNorm.weight"][0] = float("inf")
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    files = {path.name: sha256(path) for path in base.iterdir()}
+    spec = replace(world.with_settings(), base_model=replace(world.spec.base_model, files=files))
+    outcome = launcher.run(spec, Placement(str(base), str(world.dataset), str(tmp_path / "run"), 1, 1))
+    assert outcome.code == EXIT_FAILED
+    assert (outcome.error["code"], outcome.error["retryable"]) == ("nan_loss", False)
+    assert "step 1" in outcome.error["message"]
+    assert "learning rate" in outcome.error["advice"]
+
+
+def test_a_full_disk_is_named_and_retryable(world: World, launcher: Launcher, place: Placement) -> None:
+    # The machine's disk cannot be filled for a test, so flushing a file fails as it does on a full disk.
+    program = (
+        "import os\n"
+        "import training.engine.files as files\n"
+        "files.os.fsync = lambda descriptor: (_ for _ in ()).throw(OSError(28, 'No space left on device'))\n"
+        "from training.engine.__main__ import main\n"
+        "os._exit(main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=write_request(world.with_settings(), place),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        cwd=ROOT,
+        check=False,
+    )
+    error = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == EXIT_FAILED, done.stderr
+    assert (error["code"], error["retryable"]) == ("disk_full", True)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"spec": {}, "placement": {}}'])
+def test_input_that_is_no_specification_has_its_own_exit_code(launcher: Launcher, text: str) -> None:
+    outcome = launcher.run(text)
+    assert outcome.code == EXIT_BAD_SPEC
+    assert outcome.error["code"] == "bad_spec"
+
+
+def test_an_unknown_recipe_baseline_or_setting_is_a_bad_specification(
+    world: World, launcher: Launcher, place: Placement
+) -> None:
+    plain = world.with_settings()
+    for spec in (
+        replace(plain, recipe="alchemy"),
+        replace(plain, baselines=("oracle",)),
+        replace(plain, hyperparameters={**plain.hyperparameters, "epochs": 0}),
+    ):
+        assert launcher.run(spec, place).code == EXIT_BAD_SPEC
+
+
+def test_nothing_that_libraries_print_reaches_the_events(world: World, place: Placement) -> None:
+    program = (
+        "import os, sys\n"
+        "from training.engine import run, __main__ as engine\n"
+        "def noisy(*arguments):\n"
+        "    print('from python'); os.write(1, b'from c\\n'); raise RuntimeError('strange')\n"
+        "run.execute = noisy\n"
+        "os._exit(engine.main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=write_request(world.spec, place),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        cwd=ROOT,
+        check=False,
+    )
+    [line] = done.stdout.splitlines()
+    assert json.loads(line)["code"] == "internal"
+    assert "from c" in done.stderr

@@ -21,7 +21,7 @@ def fit_predict(context: "Context") -> "Predictions":
 
     from training.engine.predictions import Predictions, measure
 
-    vectoriser = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+    vectoriser = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")  # noqa: S106  (a pattern, no secret)
     features = vectoriser.fit_transform(context.train.texts)
     weight = "balanced" if context.balanced else None
     model = LogisticRegression(C=10.0, max_iter=200, tol=1e-3, class_weight=weight, random_state=context.seed)

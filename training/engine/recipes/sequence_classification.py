@@ -125,7 +125,7 @@ RECIPE = Recipe(
             default=1.0,
             minimum=0.1,
             maximum=1.0,
-            help="Each layer further from the output learns this much slower than the one above it; 1 treats all alike.",
+            help="Each layer learns slower by this factor than the one above it; 1 treats all alike.",
             when="Lower it when a full fine-tune forgets what the base model knew.",
             methods=("full",),
             advanced=True,
@@ -340,8 +340,10 @@ def train(run: "Run") -> "Trained":
     model = pooling.new_classifier(run.base_folder, labels, settings["pooling"])
     max_length = longest_input(tokenizer, model.encoder.config, settings["max_length"])
     tokens = tokenise(tokenizer, train.texts, max_length)
-    if tokens.cut:
-        run.events.log(f"{tokens.cut} of {len(tokens)} training texts are longer than {max_length} tokens and were cut.")
+    if tokens.was_cut.any():
+        run.events.log(
+            f"{tokens.was_cut.sum()} of {len(tokens)} training texts are longer than {max_length} tokens and were cut."
+        )
     counts = np.bincount(train.labels, minlength=len(labels))
     balanced = settings["class_weights"] == "balanced"
     weights = torch.tensor(counts.sum() / (len(labels) * counts), dtype=torch.float32) if balanced else None

@@ -1,0 +1,61 @@
+"""Every recipe keeps the folder's contract, and settings are resolved as declared."""
+
+import pytest
+
+from training.engine import recipes
+from training.engine.hyperparameters import TYPES, HyperparameterError, check_complete, resolve
+from training.engine.spec import METHODS
+
+CLASSIFICATION = recipes.get("sequence_classification")
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_recipe_declares_itself_completely(name: str) -> None:
+    recipe = recipes.get(name)
+    assert recipe.name == name
+    assert set(recipe.methods) <= set(METHODS)
+    assert callable(recipes.load(name).train)
+    names = [h.name for h in recipe.hyperparameters]
+    assert len(names) == len(set(names))
+    for hyperparameter in recipe.hyperparameters:
+        assert hyperparameter.type in TYPES
+        assert hyperparameter.help.endswith(".")
+        assert hyperparameter.when.endswith(".")
+        assert set(hyperparameter.methods) <= set(METHODS)
+        assert hyperparameter.check(hyperparameter.default) == hyperparameter.default
+        if hyperparameter.type in ("int", "float"):
+            assert hyperparameter.minimum is not None
+            assert hyperparameter.maximum is not None
+    assert {"quick", "balanced", "thorough"} <= set(recipe.presets)
+    for preset in recipe.presets:
+        for method in recipe.methods:
+            assert set(resolve(recipe, preset, {}, method)) == set(names)
+
+
+def test_an_unknown_recipe_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(recipes.UnknownRecipe, match="sequence_classification"):
+        recipes.get("alchemy")
+
+
+def test_overrides_beat_the_method_which_beats_the_preset_which_beats_the_default() -> None:
+    assert resolve(CLASSIFICATION, "quick")["epochs"] == 2
+    assert resolve(CLASSIFICATION, "quick", {"epochs": "7"})["epochs"] == 7
+    full, lora = (resolve(CLASSIFICATION, "quick", {}, method)["learning_rate"] for method in ("full", "lora"))
+    assert lora > full
+    assert resolve(CLASSIFICATION, "quick", {"epochs": "", "warmup": None}) == resolve(CLASSIFICATION, "quick")
+
+
+def test_every_wrong_setting_gets_its_own_sentence() -> None:
+    wrong = {"epochs": 0, "learning_rate": "fast", "batch_size": 2.5, "pooling": "max", "colour": 1, "warmup": "nan"}
+    with pytest.raises(HyperparameterError) as refusal:
+        resolve(CLASSIFICATION, "lavish", {**wrong, "freeze_embeddings": "perhaps"}, "qlora")
+    assert set(refusal.value.errors) == {*wrong, "freeze_embeddings", "preset", "method"}
+    assert "between 1 and 100" in refusal.value.errors["epochs"]
+
+
+def test_a_specification_must_hold_every_setting() -> None:
+    values = resolve(CLASSIFICATION)
+    assert check_complete(CLASSIFICATION, values) == values
+    del values["epochs"]
+    with pytest.raises(HyperparameterError, match="epochs"):
+        check_complete(CLASSIFICATION, values)
