@@ -23,6 +23,7 @@ from portal import preflight, supervision, welcome
 from portal.supervision import Program, Supervisor, plain_environment
 
 READY_SECONDS = 90
+ASK_SECONDS = 0.3
 
 
 class Command(BaseCommand):
@@ -82,7 +83,7 @@ class Command(BaseCommand):
             raise preflight.NotReady(f"No process could be kept running; their logs are in {var / 'log'}.")
 
     def _prepare(self, var: Path, without_demo: bool) -> None:
-        call_command("check", fail_level="ERROR", verbosity=0)
+        call_command("check", fail_level="ERROR", stdout=io.StringIO())
         try:
             call_command("migrate", interactive=False, verbosity=0)
         except OperationalError as error:
@@ -105,10 +106,11 @@ class Command(BaseCommand):
 
     def _until_stopped(self, supervisor: Supervisor, address: str) -> None:
         deadline: float | None = time.monotonic() + READY_SECONDS
-        answer = ""
+        ask_at = 0.0
         while not supervisor.stopping and supervisor.anything_left:
             supervisor.watch()
-            if deadline is not None:
+            if deadline is not None and time.monotonic() > ask_at:
+                ask_at = time.monotonic() + ASK_SECONDS
                 ready, answer = _ask_ready(address)
                 if ready:
                     deadline = None
@@ -178,7 +180,7 @@ def programs(*, with_example: bool = False) -> list[Program]:
 def setting_names() -> list[str]:
     """The environment variables that the settings read, in their order: the settings file is the list."""
     source = (settings.BASE_DIR / "portal" / "settings.py").read_text()
-    return list(dict.fromkeys(re.findall(r'\benv(?:_bool|_int|_list)?\(\s*"([A-Z_]+)"', source)))
+    return list(dict.fromkeys(re.findall(r'\benv\w*\(\s*"([A-Z_]+)"', source)))
 
 
 def _write_secret(path: Path) -> None:
@@ -224,6 +226,10 @@ def _ask_ready(address: str) -> tuple[bool, str]:
             return answer.status == 200, ""
     except urllib.error.HTTPError as error:
         with error:
-            return False, f"{error.code}: {error.read(300).decode(errors='replace').strip()}"
+            page = "html" in error.headers.get_content_type()
+            return (
+                False,
+                f"{error.code}" if page else f"{error.code}: {error.read(300).decode(errors='replace').strip()}",
+            )
     except OSError as error:
         return False, f"no answer: {error}"
