@@ -76,7 +76,8 @@ def test_templates_hold_no_inline_script_or_style():
     """The content security policy refuses them, so a page that relied on one would fail in silence."""
     guilty = []
     for path in TEMPLATES:
-        text = path.read_text()
+        # A tag's own argument may be called style; only what reaches the browser counts.
+        text = re.sub(r"\{[%{].*?[%}]\}", "", path.read_text())
         for match in re.finditer(
             r"<script(?![^>]*\bsrc=)(?![^>]*type=\"application/json\")|\son[a-z]+\s*=|\sstyle\s*=\s*[\"']|<style|javascript:",
             text,

@@ -162,8 +162,10 @@ function uploadWithProgress(form, submitter) {
   const box = bar.closest("[data-upload-box]") ?? bar;
   box.hidden = false;
   const words = form.querySelector("[data-upload-text]");
+  // A button called "action" would hide the property of the same name.
+  const address = new URL(form.getAttribute("action") || location.href, location.href).href;
   const request = new XMLHttpRequest();
-  request.open("POST", form.action);
+  request.open("POST", address);
   request.setRequestHeader("X-Requested-With", "XMLHttpRequest");
   request.upload.addEventListener("progress", (event) => {
     if (!event.lengthComputable) return;
@@ -174,10 +176,10 @@ function uploadWithProgress(form, submitter) {
   // All bytes are out but the server is still reading the table: show that something goes on without a number.
   request.upload.addEventListener("load", () => bar.removeAttribute("value"));
   request.addEventListener("load", () => {
-    if (request.responseURL && request.responseURL !== form.action) { location.assign(request.responseURL); return; }
+    const answer = new DOMParser().parseFromString(request.responseText, "text/html");
+    if (request.responseURL && request.responseURL !== address) { handOver(answer); location.assign(request.responseURL); return; }
     if (request.status === 413 || request.status >= 500) { giveUp(); return; }
     // The same address answered, so the form came back with errors: show the answer as the browser would have.
-    const answer = new DOMParser().parseFromString(request.responseText, "text/html");
     const main = answer.getElementById("main");
     if (!main) { location.reload(); return; }
     const kept = [...form.querySelectorAll("input[type=file]")].map((input) => [input.name, input.files]);
@@ -187,6 +189,7 @@ function uploadWithProgress(form, submitter) {
       const input = main.querySelector(`input[type=file][name="${CSS.escape(name)}"]`);
       if (input && files?.length) input.files = files;
     }
+    for (const notice of answer.querySelectorAll("[data-toasts] .notice")) document.querySelector("[data-toasts]")?.append(notice);
     start(main);
     main.querySelector("[data-focus]")?.focus();
   });
@@ -198,17 +201,35 @@ function uploadWithProgress(form, submitter) {
   request.addEventListener("error", giveUp);
   request.send(new FormData(form, submitter));
 }
+function drawing(name) {
+  const svg = document.querySelector("svg.icon")?.cloneNode(true) ?? document.createElement("span");
+  const use = svg.querySelector("use");
+  use?.setAttribute("href", use.getAttribute("href").replace(/#.*/, `#${name}`));
+  return svg;
+}
 export function toast(text, tone = "info") {
   const list = document.querySelector("[data-toasts]");
   if (!list) return;
   const notice = Object.assign(document.createElement("div"), { className: `notice tone-${tone}` });
   notice.dataset.notice = "";
-  notice.append(document.createElement("span"), Object.assign(document.createElement("p"), { textContent: text }));
-  const close = Object.assign(document.createElement("button"), { type: "button", className: "btn btn-ghost btn-icon btn-small", textContent: "×" });
+  const close = Object.assign(document.createElement("button"), { type: "button", className: "btn btn-ghost btn-icon btn-small" });
   close.dataset.dismiss = "";
   close.setAttribute("aria-label", root.dataset.dismissLabel || "Dismiss");
-  notice.append(close);
+  close.append(drawing("x"));
+  notice.append(drawing({ good: "check-circle", warn: "warning", bad: "x-circle" }[tone] ?? "info"), Object.assign(document.createElement("p"), { textContent: text }), close);
   list.append(notice);
+}
+// Messages that came with an answer nobody saw (see uploadWithProgress) are shown by the page that follows.
+const handedOver = "gatehouse.toasts";
+function handOver(answer) {
+  const notices = [...answer.querySelectorAll("[data-toasts] .notice")].map((notice) => [notice.querySelector("p")?.textContent ?? "", /tone-(\w+)/.exec(notice.className)?.[1]]);
+  try { sessionStorage.setItem(handedOver, JSON.stringify(notices)); } catch { /* the messages are lost, the upload is not */ }
+}
+function takeOver() {
+  try {
+    for (const [text, tone] of JSON.parse(sessionStorage.getItem(handedOver) ?? "[]")) toast(text, tone);
+    sessionStorage.removeItem(handedOver);
+  } catch { /* nothing was handed over */ }
 }
 
 // Keyboard ----------------------------------------------------------------------------------------------------------
@@ -261,6 +282,8 @@ function onKey(event) {
 }
 
 // Listening ---------------------------------------------------------------------------------------------------------
+let pressed = null;
+document.addEventListener("pointerdown", (event) => { pressed = event.target; });
 document.addEventListener("click", (event) => {
   const opener = within(event, "[data-dialog-open]");
   if (opener) { event.preventDefault(); openDialog(opener.dataset.dialogOpen); return; }
@@ -268,7 +291,8 @@ document.addEventListener("click", (event) => {
   if (event.target instanceof HTMLDialogElement && event.target.matches("[data-dialog]")) {
     const box = event.target.getBoundingClientRect();
     const inside = event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top && event.clientY <= box.bottom;
-    if (!inside && event.detail > 0) event.target.close();
+    // A selection dragged out of a text field ends on the backdrop too: only a click that began there closes.
+    if (!inside && event.detail > 0 && pressed === event.target) event.target.close();
     return;
   }
   if (within(event, "[data-drawer-open]")) { drawer(true); return; }
@@ -290,7 +314,7 @@ document.addEventListener("change", (event) => {
 });
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (!(form instanceof HTMLFormElement) || event.defaultPrevented || form.dataset.keepEnabled !== undefined || form.method === "get" || form.method === "dialog" || form.hasAttribute("hx-post")) return;
+  if (!(form instanceof HTMLFormElement) || event.defaultPrevented || form.dataset.keepEnabled !== undefined || /^(get|dialog)$/i.test(form.getAttribute("method") ?? "get") || form.hasAttribute("hx-post")) return;
   if (form.dataset.sent) { event.preventDefault(); return; }
   form.dataset.sent = "yes";
   busy(form, event.submitter);
@@ -318,3 +342,4 @@ if (/Mac|iP(hone|ad)/.test(navigator.platform)) for (const key of document.query
 const shortcuts = document.querySelector("[data-shortcuts-switch]");
 if (shortcuts) shortcuts.checked = singleKeys();
 document.querySelector("main [data-focus]")?.focus();
+takeOver();

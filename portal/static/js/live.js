@@ -139,14 +139,28 @@ const on = {
     // Only stages are spoken: a screen reader that hears every step hears nothing else.
     say("summary", event.message || event.name || "");
   },
-  state(event) {
+  state(event, id) {
     if (event.label) say("summary", event.label);
-    if (!TERMINAL.has(event.state) && event.state === page.dataset.liveState) return;
-    // The server draws the new state, with its buttons and results; what was scrolled or opened is cheap to lose here.
-    source?.close();
-    if (event.state !== page.dataset.liveState) setTimeout(() => location.reload(), 400);
+    newest = { state: event.state, id };
+    // A stream that starts from the first event replays old states in a burst: only the one that stands counts.
+    clearTimeout(settling);
+    settling = setTimeout(follow, 500);
   },
 };
+let newest = null;
+let settling = 0;
+function follow() {
+  if (TERMINAL.has(newest.state)) source?.close();
+  if (newest.state === page.dataset.liveState) return;
+  // The server draws the new state, with its buttons and results. Once for each event: should page and event disagree
+  // for good, the page stays as it is instead of loading for ever.
+  const mark = `gatehouse.reloaded.${page.dataset.liveUrl}`;
+  try {
+    if (sessionStorage.getItem(mark) === newest.id) return;
+    sessionStorage.setItem(mark, newest.id);
+  } catch { return; }
+  location.reload();
+}
 const ICONS = { done: "check-circle", current: "dot", todo: "circle", failed: "x-circle" };
 function mark(item, state) {
   if (item.dataset.state === state) return;
@@ -169,7 +183,7 @@ function connect() {
   for (const name of Object.keys(on)) {
     source.addEventListener(name, (message) => {
       if (message.lastEventId) last = message.lastEventId;
-      try { on[name](JSON.parse(message.data)); } catch (error) { console.warn(`Ignored a ${name} event that could not be read:`, error); }
+      try { on[name](JSON.parse(message.data), message.lastEventId); } catch (error) { console.warn(`Ignored a ${name} event that could not be read:`, error); }
     });
   }
   source.addEventListener("error", () => {
