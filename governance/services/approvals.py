@@ -410,6 +410,14 @@ def differences(before: ApprovalRequest, after: ApprovalRequest) -> list[Differe
     return [found[part] for part in [*order, *(part for part in found if part not in order)] if part in found]
 
 
+def drift(request: ApprovalRequest) -> list[Difference]:
+    """Return what is different now from what the request put before the reviewers; empty where nothing is."""
+    if request.subject is None:
+        return []
+    now = canonical.plain(request.subject.approval_material(Gate(request.gate)))
+    return compare(request.snapshot["material"], now)
+
+
 def flatten(material: dict) -> list[tuple[str, str]]:
     """Return the material as (part, text) pairs in order, for a page."""
     return list(_flatten(material))

@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from governance.actions import Action
 from governance.models import Checkpoint, ErasableText, LedgerEntry, PendingEntry, SealedEntry, User
+from governance.policy import Permission
 from governance.proofs import canonical, merkle, notes
 
 VERSION = 1
@@ -351,6 +352,27 @@ def verify(*, chunk: int = 2000) -> Report:
     report = Report(unsealed=PendingEntry.objects.count())
     problem = _walk(report, upto, key, chunk)
     report.problems.extend([problem] if problem else _strays())
+    return report
+
+
+def check(*, actor: User) -> Report:
+    """Verify on a person's behalf and record that they did, and what came out. Raises Denied, NoKey."""
+    from governance.services import access
+
+    access.require(actor, Permission.LEDGER_VIEW)
+    report = verify()
+    with transaction.atomic():
+        record(
+            Action.LEDGER_VERIFIED,
+            actor=actor,
+            details={
+                "sound": report.sound,
+                "size": report.size,
+                "checkpoints": report.checkpoints,
+                "unsealed": report.unsealed,
+                "problems": report.problems[:5],
+            },
+        )
     return report
 
 

@@ -1,0 +1,178 @@
+"""The ledger explorer, and the page that says up to where the ledger is sound."""
+
+from __future__ import annotations
+
+import datetime
+import json
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import BadRequest
+from django.db.models import Count, Min
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.dateparse import parse_date
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from governance.actions import Action
+from governance.interfaces.declared import declares
+from governance.interfaces.paging import keyset
+from governance.models import ApprovalRequest, Checkpoint, LedgerEntry, PendingEntry, SealedEntry, User
+from governance.policy import GATES, Permission
+from governance.services import access
+from governance.services import ledger as records
+
+VERIFY_AT_MOST = 20_000
+"""Entries that a page verifies while the reader waits: a few seconds. Beyond, the command does it."""
+
+
+def _day(text: str) -> datetime.datetime | None:
+    if not text:
+        return None
+    try:
+        day = parse_date(text)
+    except ValueError:
+        day = None
+    if day is None:
+        raise BadRequest(_("“%(text)s” is not a date; write it as 2026-01-31.") % {"text": text[:40]})
+    return timezone.make_aware(datetime.datetime.combine(day, datetime.time()))
+
+
+def _filtered(request):
+    """Return (entries, filters): what the reader may see, narrowed by the address."""
+    rows = LedgerEntry.objects.visible_to(request.user)
+    given = {key: request.GET.get(key, "").strip()[:200] for key in ("actor", "action", "subject", "since", "until")}
+    if given["actor"]:
+        person = User.objects.filter(email=given["actor"].lower()).first()
+        rows = rows.filter(actor=person) if person is not None else rows.none()
+    if given["action"]:
+        if given["action"] not in set(Action):
+            raise BadRequest(_("There is no such action; choose one from the list."))
+        rows = rows.filter(action=given["action"])
+    if given["subject"]:
+        kind, _colon, number = given["subject"].partition(":")
+        rows = rows.filter(subject_type=kind.lower())
+        if number:
+            rows = rows.filter(subject_id=number)
+    since, until = _day(given["since"]), _day(given["until"])
+    if since:
+        rows = rows.filter(at__gte=since)
+    if until:
+        rows = rows.filter(at__lt=until + datetime.timedelta(days=1))
+    return rows, given
+
+
+@declares("signed_in")
+@require_GET
+def ledger(request):
+    """List entries, newest first, with filters; any depth costs the same."""
+    rows, given = _filtered(request)
+    page = keyset(
+        rows.select_related("actor", "on_behalf_of", "sealed").defer("canonical", "leaf_hash"),
+        request,
+        order=("-at", "-id"),
+    )
+    context = {
+        "page": page,
+        "given": given,
+        "filtered": any(given.values()),
+        "actions": [action.value for action in Action],
+        "everything": access.organisation_allows(request.user, Permission.LEDGER_VIEW),
+        "newest": Checkpoint.objects.only("size", "at").first(),
+    }
+    return render(request, "governance/ledger.html", context)
+
+
+@declares("signed_in")
+@require_GET
+def entry(request, pk):
+    """Show one entry: who, what, before and after, its exact bytes, its number and the checkpoint that covers it."""
+    found = get_object_or_404(
+        LedgerEntry.objects.visible_to(request.user)
+        .select_related("actor", "on_behalf_of", "sealed")
+        .prefetch_related("texts"),
+        pk=pk,
+    )
+    number = found.sealed.number if hasattr(found, "sealed") else None
+    held = records.body(found)
+    changes = [{"label": c.name, "before": c.before, "after": c.after} for c in records.changes_of(found)]
+    texts = {name: text for name, text in records.texts_of(found, held).items() if ":" not in name}
+    details = {name: _shown(value) for name, value in held["details"].items() if name != "changed"}
+    context = {
+        "entry": found,
+        "number": number,
+        "checkpoint": Checkpoint.objects.filter(size__gt=number).order_by("size").first()
+        if number is not None
+        else None,
+        "changes": changes,
+        "texts": texts.items(),
+        "details": details.items(),
+        "canonical": bytes(found.canonical).decode(),
+        "leaf_hash": bytes(found.leaf_hash).hex(),
+    }
+    return render(request, "governance/ledger_entry.html", context)
+
+
+def _shown(value) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@declares("review.view")
+@require_GET
+def compliance(request):
+    """Say when the ledger was verified and up to where, what the newest checkpoint is, and how the gates stand."""
+    access.require(request.user, Permission.REVIEW_VIEW)
+    verified = LedgerEntry.objects.filter(action=Action.LEDGER_VERIFIED).select_related("actor").order_by("-at", "-id")
+    last = verified.first()
+    counts = {
+        row["gate"]: row
+        for row in ApprovalRequest.objects.open()
+        .values("gate")
+        .annotate(open=Count("pk"), oldest=Min("requested_at"))
+        .order_by()
+    }
+    newest = Checkpoint.objects.first()
+    size = newest.size if newest else 0
+    context = {
+        "last": last,
+        "result": records.body(last)["details"] if last else None,
+        "newest": newest,
+        "size": size,
+        "unsealed": PendingEntry.objects.count(),
+        "origin": settings.LEDGER_ORIGIN,
+        "gates": [
+            {
+                "gate": gate.value,
+                "question": rule.question,
+                "quorum": rule.quorum,
+                "open": counts.get(gate.value, {}).get("open", 0),
+                "oldest": counts.get(gate.value, {}).get("oldest"),
+            }
+            for gate, rule in GATES.items()
+        ],
+        "may_verify": access.organisation_allows(request.user, Permission.LEDGER_VIEW),
+        "small": size <= VERIFY_AT_MOST,
+        "at_most": VERIFY_AT_MOST,
+    }
+    return render(request, "governance/compliance.html", context)
+
+
+@declares("ledger.view")
+@require_POST
+def verify(request):
+    """Verify the ledger while the reader waits, where it is small enough for that, and record that they did."""
+    access.require(request.user, Permission.LEDGER_VIEW)
+    last = SealedEntry.objects.order_by("-number").values_list("number", flat=True).first()
+    if last is not None and last >= VERIFY_AT_MOST:
+        messages.warning(
+            request,
+            _("The ledger is too large to verify while you wait. Run `python manage.py verify_ledger` on the server."),
+        )
+        return redirect("governance:compliance")
+    report = records.check(actor=request.user)
+    if report.sound:
+        messages.success(request, _("The ledger is sound: %(size)s entries.") % {"size": report.size})
+    else:
+        messages.error(request, _("The ledger is not sound. %(problem)s") % {"problem": report.problems[0]})
+    return redirect("governance:compliance")
