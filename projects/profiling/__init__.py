@@ -28,7 +28,7 @@ def profile(
     ``personal_data``  see ``personal_data.scan``;
     ``findings``       list of ``code``, ``severity`` (``problem``, ``warning`` or ``note``), ``sentence``, ``advice``.
 
-    Raises KeyError when a table lacks a named column, and ValueError without any split.
+    Raises KeyError when a table lacks a named column, ValueError without any split or with too many labels.
     """
     if not splits:
         raise ValueError("There is no table to profile.")

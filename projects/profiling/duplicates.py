@@ -19,6 +19,8 @@ NEAR_ROWS = 20_000
 NEAR_CHARS = 5_000
 NEAR_THRESHOLD = 0.8
 MAX_PAIRS = 10_000
+# A crafted table can make every text a candidate for every other one without being near it.
+MAX_COMPARISONS = 2_000_000
 _SHINGLE = 4
 _PERMUTATIONS = 64
 
@@ -153,7 +155,7 @@ def near(
         first = np.sort(np.random.default_rng(seed).choice(first, NEAR_ROWS, replace=False))
     texts = _texts(rows, first, splits, text_column)
     shingles = [_shingles(text) for text in texts]
-    pairs = _pairs(shingles, seed)
+    pairs, complete = _pairs(shingles, seed)
     same = crossing = 0
     listed: list[dict[str, object]] = []
     for likeness, one, other in pairs:
@@ -174,7 +176,7 @@ def near(
         "texts": distinct,
         "texts_examined": len(first),
         "pairs": len(pairs),
-        "pairs_is_exact": len(pairs) < MAX_PAIRS,
+        "pairs_is_exact": complete and distinct == len(first),
         "pairs_with_different_labels": len(pairs) - same,
         "pairs_across_splits": crossing,
         "examples": listed,
@@ -200,25 +202,29 @@ def _shingles(text: str) -> frozenset[int]:
     return frozenset(zlib.crc32(piece.encode()) for piece in pieces)
 
 
-def _pairs(shingles: Sequence[frozenset[int]], seed: int) -> list[tuple[float, int, int]]:
+def _pairs(shingles: Sequence[frozenset[int]], seed: int) -> tuple[list[tuple[float, int, int]], bool]:
     if len(shingles) < 2:
-        return []
+        return [], True
     sketches = MinHash.bulk(
         [sorted(s) for s in shingles], num_perm=_PERMUTATIONS, seed=seed & 0xFFFFFFFF, hashfunc=_identity
     )
     # More weight on finding than on speed: every candidate is measured afterwards.
     forest = MinHashLSH(threshold=NEAR_THRESHOLD, num_perm=_PERMUTATIONS, weights=(0.1, 0.9))
     found: list[tuple[float, int, int]] = []
+    compared = 0
+    complete = True
     for position, sketch in enumerate(sketches):
         for other in sorted(forest.query(sketch)):
+            compared += 1
             union = len(shingles[position] | shingles[other])
             likeness = len(shingles[position] & shingles[other]) / union
             if likeness >= NEAR_THRESHOLD:
                 found.append((likeness, other, position))
-        if len(found) >= MAX_PAIRS:
+        if len(found) >= MAX_PAIRS or compared >= MAX_COMPARISONS:
+            complete = False
             break
         forest.insert(position, sketch)
-    return sorted(found, key=lambda pair: (-pair[0], pair[1], pair[2]))[:MAX_PAIRS]
+    return sorted(found, key=lambda pair: (-pair[0], pair[1], pair[2]))[:MAX_PAIRS], complete
 
 
 def _identity(value: int) -> int:

@@ -12,6 +12,7 @@ from projects.profiling.texts import Index, normalise, shorten
 
 MAX_LABELS = 2_000
 FEW_ROWS = 10
+FEW_NAMES = 100
 MAX_SUSPECTS = 100
 _SEPARATORS = re.compile(r"[\W_]+")
 _DIGITS = re.compile(r"\d+")
@@ -43,8 +44,11 @@ def balance(indexes: Mapping[str, Index], names: list[str]) -> dict[str, object]
             }
             for code in listed
         ],
-        "rare": [shorten(names[code]) for code in listed if total[code] < FEW_ROWS],
-        "missing": {split: [names[code] for code in listed if not found[code]] for split, found in counts.items()},
+        "rare": [shorten(names[code]) for code in listed if total[code] < FEW_ROWS][:FEW_NAMES],
+        "missing": {
+            split: [shorten(names[code]) for code in listed if not found[code]][:FEW_NAMES]
+            for split, found in counts.items()
+        },
         "suspects": suspects(present),
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,12 @@ from projects import tables
 
 ROWS_EXAMINED = 20_000
 CELL_CHARS = 10_000
+# The longest thing with a shape is an address of about 100 characters.
+_WINDOW = 1_000
+_OVERLAP = 120
+# Long documents take recognisers far longer than short requests: fewer of them are examined.
+CHARS_EXAMINED = 10_000_000
+LEAST_ROWS = 200
 EXAMPLES = 5
 ROWS_LISTED = 200
 THRESHOLD = 0.4
@@ -56,6 +62,7 @@ KINDS = (
     Kind("SgFinRecognizer", "SG_NRIC_FIN", "identity number (Singapore)", 7),
     Kind("AuTfnRecognizer", "AU_TFN", "tax file number (Australia)", 9),
 )
+_ORDER = {kind.entity: position for position, kind in enumerate(KINDS)}
 _PHONE_REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "IN", "BR")
 CANNOT_FIND = (
     "Names, street addresses, dates of birth, job titles and descriptions of a person are not found: they have no "
@@ -108,32 +115,42 @@ class Found(NamedTuple):
 
 
 def find(text: str) -> list[Found]:
-    """What is found in one text, in order, without overlaps: of two readings of one place the surer counts.
+    """What is found in the first CELL_CHARS characters, in order, without overlaps: the surer of two readings counts.
 
-    Only recognisers that could match are run: most texts have neither an ``@`` nor enough digits for any of them.
+    Long texts are read in windows, since some recognisers take time that grows with the square of the length.
     """
     text = text[:CELL_CHARS]
-    digits = len(_DIGIT.findall(text))
+    found: list[Found] = []
+    start = 0
+    while True:
+        window = text[start : start + _WINDOW]
+        last = start + _WINDOW >= len(text)
+        for entity, begin, end, score in _read(window):
+            # What begins in the overlap is left to the next window, which sees all of it.
+            if last or begin < _WINDOW - _OVERLAP:
+                found.append(Found(entity, start + begin, start + end, score))
+        if last:
+            break
+        start += _WINDOW - _OVERLAP
+    found.sort(key=lambda f: (-f.score, f.start - f.end, _ORDER[f.entity], f.start))
+    chosen: list[Found] = []
+    for one in found:
+        if all(one.end <= other.start or one.start >= other.end for other in chosen):
+            chosen.append(one)
+    return sorted(chosen, key=lambda f: f.start)
+
+
+def _read(window: str) -> list[Found]:
+    """Run the recognisers that could match: most texts have neither an ``@`` nor enough digits for any of them."""
+    digits = len(_DIGIT.findall(window))
     # An IPv6 address may be written with letters and colons alone.
-    colons = text.count(":") >= 2
-    entities = [
-        kind.entity
-        for kind in KINDS
-        if ("@" in text if kind.digits == 0 else digits >= kind.digits or (colons and kind.digits == 1))
-    ]
-    entities = [
-        e for e in entities if e not in ("IP_ADDRESS", "MAC_ADDRESS") or colons or (digits >= 4 and "." in text)
-    ]
+    colons = window.count(":") >= 2
+    possible = {0: "@" in window, 1: colons or (digits >= 4 and "." in window)}
+    entities = [kind.entity for kind in KINDS if possible.get(kind.digits, digits >= kind.digits)]
     if not entities:
         return []
-    results = _analyzer().analyze(text, language="en", entities=entities, score_threshold=THRESHOLD)
-    order = {kind.entity: position for position, kind in enumerate(KINDS)}
-    results.sort(key=lambda r: (-r.score, -(r.end - r.start), order[r.entity_type], r.start))
-    chosen: list[Found] = []
-    for result in results:
-        if all(result.end <= other.start or result.start >= other.end for other in chosen):
-            chosen.append(Found(result.entity_type, result.start, result.end, result.score))
-    return sorted(chosen, key=lambda found: found.start)
+    results = _analyzer().analyze(window, language="en", entities=entities, score_threshold=THRESHOLD)
+    return [Found(r.entity_type, r.start, r.end, r.score) for r in results]
 
 
 def mask(value: str) -> str:
@@ -145,12 +162,14 @@ def mask(value: str) -> str:
 def scan(splits: Mapping[str, str | Path], seed: int) -> dict[str, object]:
     """What is found in every column of these tables, by kind; examples are masked, rows count from 1.
 
-    All rows are examined up to ROWS_EXAMINED, else a sample of that size drawn with ``seed``, in proportion to the
-    splits; of each cell the first CELL_CHARS characters. ``rows_with_findings`` counts rows, a kind's ``count`` finds.
+    All rows are examined up to ROWS_EXAMINED rows and about CHARS_EXAMINED characters, else a sample of that size drawn
+    with ``seed`` over all splits; of each cell the first CELL_CHARS characters. ``rows_with_findings``
+    counts rows, a kind's ``count`` finds.
     """
     sizes = {split: tables.count(path) for split, path in splits.items()}
     total = sum(sizes.values())
-    chosen = _chosen(sizes, total, seed)
+    examined = _size(splits.values(), total)
+    chosen = _chosen(sizes, total, examined, seed)
     kinds: dict[str, dict[str, Any]] = {}
     flagged: set[tuple[str, int]] = set()
     cut = 0
@@ -184,7 +203,6 @@ def scan(splits: Mapping[str, str | Path], seed: int) -> dict[str, object]:
                                 }
                             )
             row += size
-    examined = min(total, ROWS_EXAMINED)
     return {
         "rows": total,
         "rows_examined": examined,
@@ -209,11 +227,21 @@ def scan(splits: Mapping[str, str | Path], seed: int) -> dict[str, object]:
     }
 
 
-def _chosen(sizes: Mapping[str, int], total: int, seed: int) -> dict[str, set[int] | None]:
+def _size(paths: Iterable[str | Path], total: int) -> int:
+    """How many rows to examine, from the mean length of a row."""
+    chars = 0
+    for path in paths:
+        for batch in tables.batches(path):
+            chars += sum(min(len(cell), CELL_CHARS) for cells in batch.values() for cell in cells if cell)
+    by_chars = CHARS_EXAMINED * total // max(1, chars)
+    return min(total, ROWS_EXAMINED, max(LEAST_ROWS, by_chars))
+
+
+def _chosen(sizes: Mapping[str, int], total: int, examined: int, seed: int) -> dict[str, set[int] | None]:
     """The 0-based rows to examine per split; None means all."""
-    if total <= ROWS_EXAMINED:
+    if examined == total:
         return dict.fromkeys(sizes)
-    picked = sorted(random.Random(seed).sample(range(total), ROWS_EXAMINED))
+    picked = sorted(random.Random(seed).sample(range(total), examined))
     found: dict[str, set[int] | None] = {}
     start = 0
     for split, size in sizes.items():

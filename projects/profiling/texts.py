@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from projects import tables
 
 EXAMPLE_CHARS = 300
+# Every label is kept in memory once, and nobody tells a hundred thousand classes apart.
+MAX_LABELS = 100_000
 
 
 def normalise(text: str) -> str:
@@ -68,11 +70,19 @@ class Labels:
         """The number of a label; -1 for a gap. White space around a label is part of it: see ``labels.suspects``."""
         if label is None or not label.strip():
             return -1
-        return self.codes.setdefault(label, len(self.codes))
+        code = self.codes.setdefault(label, len(self.codes))
+        if code >= MAX_LABELS:
+            raise ValueError(
+                f"The label column has more than {MAX_LABELS:,} different labels; choose another column as the label."
+            )
+        return code
 
 
 def index(path: str | Path, text_column: str, label_column: str | None, labels: Labels | None = None) -> Index:
-    """Read a table once into an Index: 12 bytes per row. Raises KeyError for an unknown column."""
+    """Read a table once into an Index: 12 bytes per row.
+
+    Raises KeyError for an unknown column and ValueError for more than MAX_LABELS labels.
+    """
     labels = Labels() if labels is None else labels
     total = tables.count(path)
     digests = np.zeros(total, np.uint64)

@@ -90,8 +90,8 @@ def choose(path: str | Path, filename: str) -> ModuleType:
             return source
     found = signatures.recognise(start)
     if found is None or (found == "a ZIP archive or an Office document" and suffix in (".zip", ".xlsx")):
-        fitting = [s.NAME for s in all_sources().values() if s not in candidates and s.NAME != "CSV" and s.sniff(path)]
-        found = f"{fitting[0]}" if fitting else "something else"
+        fitting = [s.NAME for s in all_sources().values() if s not in candidates and s.sniff(path)]
+        found = fitting[0] if fitting else "something else"
     raise Refused(
         "content_mismatch",
         f"The name ends in '{suffix}', but the content is not {candidates[0].NAME}: it looks like {found}.",

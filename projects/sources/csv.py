@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +19,13 @@ UNIT = "line"
 
 DELIMITERS = (",", ";", "\t", "|")
 _SNIFF_CHARS = 64 * 1024
+_JSON = re.compile(rb"\s*(?:\[\s*[\[{]|\{\s*\"[^\"]{0,200}\"\s*:)")
 
 
 def sniff(path: str | Path) -> bool:
-    """Whether the content may be CSV: any text that is not another known format."""
-    return signatures.is_text(signatures.head(path))
+    """Whether the content may be CSV: any text that is not another known format, nor begins like JSON."""
+    start = signatures.head(path)
+    return signatures.is_text(start) and _JSON.match(start.removeprefix(b"\xef\xbb\xbf")) is None
 
 
 def columns(path: str | Path, options: Options = DEFAULTS) -> Preview:

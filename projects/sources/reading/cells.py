@@ -12,7 +12,8 @@ from projects.sources.reading.rows import MAX_NAME_CHARS, Batches, Limits, Refus
 # (Unicode Technical Report 36, section 2.7); lone surrogates cannot be stored as UTF-8.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _ODD = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ufdd0-\ufdef\ufffe\uffff]")
-_ANY = re.compile(_UNSTORABLE.pattern[:-1] + _ODD.pattern[1:])
+# Either: a text in which this finds nothing needs no further look.
+NOTEWORTHY = re.compile(_UNSTORABLE.pattern[:-1] + _ODD.pattern[1:])
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 # Characters with which a spreadsheet starts a formula (OWASP, CSV injection), also after leading white space.
@@ -47,7 +48,7 @@ def check(batches: Batches, line: int, values: Iterable[tuple[str, str | None]])
                 "Shorten the text, or split it over several rows.",
             )
             return False
-        if _ANY.search(value) is None:
+        if NOTEWORTHY.search(value) is None:
             continue
         bad = _UNSTORABLE.search(value)
         if bad is not None:
@@ -120,7 +121,7 @@ def check_names(columns: list[str]) -> None:
                 f"The name of column {position} has {len(name):,} characters; at most {MAX_NAME_CHARS} are allowed.",
                 "Check that the first row of the file holds the column names.",
             )
-        if _ANY.search(name):
+        if NOTEWORTHY.search(name):
             raise Refused(
                 "column_name_unreadable",
                 f"The name of column {position} holds a control or text-reordering character.",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from projects.sources.reading import cells
 from projects.sources.reading.rows import Limits, Refused, empty_file
 
 BLOCK_BYTES = 1024 * 1024
@@ -14,7 +15,7 @@ _ADVICE = (
     "Save the file as UTF-8 and upload it again. In Excel: Save As, 'CSV UTF-8'. In LibreOffice: Save As, "
     "'Edit filter settings', Unicode (UTF-8). In a shell: iconv -f WINDOWS-1252 -t UTF-8 old.csv > new.csv"
 )
-# Bytes below a space other than tab, line feed and carriage return, and DEL: where one occurs every cell is checked.
+# Bytes below a space other than tab, line feed and carriage return, and DEL: in ASCII text nothing else is noteworthy.
 _CONTROLS = bytes(c for c in range(32) if c not in (9, 10, 13)) + b"\x7f"
 
 
@@ -134,13 +135,9 @@ def _decode(data: bytes, offset: int, lines: int) -> Block:
     except UnicodeDecodeError as error:
         line = lines + _line_ends(data[: error.start])
         raise _not_utf8(offset + error.start, line, data[error.start]) from None
-    if len(data.translate(None, _CONTROLS)) != len(data):
-        return Block(text, True)
-    # These lead bytes begin every reordering or invisible character of two and three bytes that cells.check knows.
-    suspicious = not text.isascii() and (
-        b"\xe2\x80" in data or b"\xe2\x81" in data or b"\xc2" in data or b"\xef\xb7" in data or b"\xef\xbf" in data
-    )
-    return Block(text, suspicious)
+    if text.isascii():
+        return Block(text, len(data.translate(None, _CONTROLS)) != len(data))
+    return Block(text, cells.NOTEWORTHY.search(text) is not None)
 
 
 def _not_utf8(offset: int, line: int, byte: int) -> Refused:

@@ -92,3 +92,17 @@ def test_a_very_long_cell_is_examined_in_part():
 @pytest.mark.parametrize(("value", "shown"), [("ab", "••"), ("+49 170 12", "+•• ••• •2"), ("a@b.de", "a@•.•e")])
 def test_a_mask_keeps_the_shape(value, shown):
     assert personal_data.mask(value) == shown
+
+
+@pytest.mark.parametrize("before", [0, 5, 860, 870, 880, 900, 990, 1000, 1750, 5000])
+def test_a_find_is_reported_once_wherever_it_lies_in_a_long_text(before):
+    text = "word " * (before // 5) + "alice@example.com and 4111 1111 1111 1111 " + "word " * 400
+    found = [(f.entity, text[f.start : f.end]) for f in personal_data.find(text)]
+    assert found == [("EMAIL_ADDRESS", "alice@example.com"), ("CREDIT_CARD", "4111 1111 1111 1111")]
+
+
+def test_long_documents_are_sampled_by_their_length(tmp_path, monkeypatch):
+    monkeypatch.setattr(personal_data, "CHARS_EXAMINED", 50_000)
+    monkeypatch.setattr(personal_data, "LEAST_ROWS", 10)
+    tables.write([{"text": "x" * 1_000} for _ in range(200)], ["text"], tmp_path / "t.parquet")
+    assert personal_data.scan({"train": tmp_path / "t.parquet"}, seed=1)["rows_examined"] == 50

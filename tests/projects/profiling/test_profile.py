@@ -181,3 +181,10 @@ def test_profiling_imports_no_django():
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert not [n for n in names if n.split(".")[0] in ("django", "torch", "transformers", "sklearn")], path
+
+
+def test_a_column_of_texts_is_refused_as_labels(tmp_path, monkeypatch):
+    monkeypatch.setattr(texts, "MAX_LABELS", 10)
+    path = store(tmp_path, "t", [(f"text {i}", f"label {i}") for i in range(11)])
+    with pytest.raises(ValueError, match="more than 10 different labels"):
+        profiling.profile({"train": path}, "text", "label")

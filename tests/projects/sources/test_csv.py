@@ -188,3 +188,15 @@ def test_what_a_csv_writer_writes_comes_back_cell_by_cell(tmp_path_factory, rows
     read, errors = everything(path, sources.Options(delimiter=","))
     assert [(r.values["text"] or "", r.values["label"] or "") for r in read] == rows
     assert not [e for e in errors if e.severity == "error"]
+
+
+def test_json_called_csv_is_named_as_what_it_is(tmp_path):
+    path = save(tmp_path, '[{"text": "a", "label": "b"}]')
+    with pytest.raises(sources.Refused, match="looks like JSON"):
+        sources.choose(path, "rows.csv")
+
+
+def test_typographic_characters_raise_no_warning(tmp_path):
+    rows, errors = everything(save(tmp_path, "text,label\n“it’s” … 5 € – fine\u00a0,a\n"))
+    assert rows[0].values["text"] == "“it’s” … 5 € – fine\u00a0"
+    assert errors == []
