@@ -34,6 +34,7 @@ def peak(path, target):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl", ".parquet"])
 def test_memory_does_not_grow_with_the_file(tmp_path, suffix):
     small, large = tmp_path / f"small{suffix}", tmp_path / f"large{suffix}"
