@@ -52,9 +52,7 @@ class Dataset(models.Model):
     steward = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="stewarded_datasets")
     provenance = models.TextField(help_text="Where it comes from, and how it was collected.")
     licence = models.CharField(max_length=80, help_text="SPDX identifier, or the name of your own terms.")
-    classification = models.CharField(
-        max_length=16, choices=Classification.choices, default=Classification.INTERNAL
-    )
+    classification = models.CharField(max_length=16, choices=Classification.choices, default=Classification.INTERNAL)
     lawful_basis = models.CharField(max_length=24, choices=LawfulBasis.choices, default=LawfulBasis.NONE)
     region = models.CharField(max_length=60, blank=True, help_text="Where it may be kept, such as EU.")
     retention_until = models.DateField(null=True, blank=True, help_text="When it must be deleted.")
@@ -88,14 +86,14 @@ class Dataset(models.Model):
     def __str__(self) -> str:
         return f"{self.team.slug}/{self.name}"
 
+    def get_absolute_url(self) -> str:
+        """Return the dataset's page."""
+        return reverse("projects:dataset", args=[self.team.slug, self.name])
+
     @property
     def scope_id(self) -> int:
         """Return the id of the team, which is where rights are held."""
         return self.team_id
-
-    def get_absolute_url(self) -> str:
-        """Return the dataset's page."""
-        return reverse("projects:dataset", args=[self.team.slug, self.name])
 
 
 class DatasetVersionQuerySet(models.QuerySet):
@@ -170,14 +168,14 @@ class DatasetVersion(models.Model):
     def __str__(self) -> str:
         return f"{self.dataset} v{self.number}"
 
+    def get_absolute_url(self) -> str:
+        """Return the version's page."""
+        return reverse("projects:dataset_version", args=[self.dataset.team.slug, self.dataset.name, self.number])
+
     @property
     def scope_id(self) -> int:
         """Return the id of the team, which is where rights are held."""
         return self.dataset.team_id
-
-    def get_absolute_url(self) -> str:
-        """Return the version's page."""
-        return reverse("projects:dataset_version", args=[self.dataset.team.slug, self.dataset.name, self.number])
 
 
 class DatasetClearanceQuerySet(models.QuerySet):
@@ -207,14 +205,14 @@ class DatasetClearance(models.Model):
     def __str__(self) -> str:
         return f"{self.version} for {self.use_case}"
 
+    def get_absolute_url(self) -> str:
+        """Return the page of the version it clears."""
+        return self.version.get_absolute_url()
+
     @property
     def scope_id(self) -> int:
         """Return the id of the team that holds the data."""
         return self.version.dataset.team_id
-
-    def get_absolute_url(self) -> str:
-        """Return the page of the version it clears."""
-        return self.version.get_absolute_url()
 
     def approval_title(self, gate: Gate) -> str:
         """Return what a list of reviews calls it."""
@@ -246,7 +244,7 @@ class DatasetClearance(models.Model):
             "Commit": version.commit.oid if version.commit else "",
             "State": "withdrawn" if version.state == DatasetVersion.State.WITHDRAWN else "available",
             "Rows": version.rows,
-            "Splits": {name: rows for name, rows in (version.split_rows or {}).items()},
+            "Splits": dict(version.split_rows or {}),
             "Labels": list(version.labels or []),
             "Provenance": dataset.provenance,
             "Licence": dataset.licence,

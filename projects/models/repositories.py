@@ -82,7 +82,7 @@ class CommitQuerySet(models.QuerySet):
 
 
 class Commit(models.Model):
-    """An immutable state of a repository. `oid` is 40 lowercase hex digits, computed from its content and never reused."""
+    """An immutable state of a repository. `oid`, 40 lowercase hex digits, comes from its content."""
 
     oid = models.CharField(max_length=40, unique=True)
     repository = models.ForeignKey(Repository, models.PROTECT, related_name="commits")

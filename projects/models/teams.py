@@ -11,8 +11,34 @@ from governance.policy import team_permissions
 from governance.services import access
 
 RESERVED_NAMES = frozenset(
-    "account admin administration api base-models compliance datasets docs healthz home kernels ledger login metrics "
-    "models oauth predict readyz reviews search spaces static training use-cases v1 welcome".split()
+    (
+        "account",
+        "admin",
+        "administration",
+        "api",
+        "base-models",
+        "compliance",
+        "datasets",
+        "docs",
+        "healthz",
+        "home",
+        "kernels",
+        "ledger",
+        "login",
+        "metrics",
+        "models",
+        "oauth",
+        "predict",
+        "readyz",
+        "reviews",
+        "search",
+        "spaces",
+        "static",
+        "training",
+        "use-cases",
+        "v1",
+        "welcome",
+    )
 )
 SLUG = RegexValidator(
     r"^[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]$|^[a-z0-9]$",

@@ -111,14 +111,14 @@ class UseCase(models.Model):
     def __str__(self) -> str:
         return self.title
 
+    def get_absolute_url(self) -> str:
+        """Return the use case's page."""
+        return reverse("projects:use_case", args=[self.pk])
+
     @property
     def scope_id(self) -> int:
         """Return the id of the team, which is where rights are held."""
         return self.team_id
-
-    def get_absolute_url(self) -> str:
-        """Return the use case's page."""
-        return reverse("projects:use_case", args=[self.pk])
 
     # What the gate "may this use case be developed?" binds to
 

@@ -1,4 +1,4 @@
-"""What is wrong with one field that a person filled in, found by the model's own rules; not about who may fill it in."""
+"""What is wrong with a field that a person filled in, by the model's own rules; not about who may fill it in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Invalid(ValueError):
 
 
 def clean(model: type[models.Model], values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values as the model's fields keep them, texts without outer blanks; raises Invalid for the first misfit."""
+    """Return the values as the model's fields keep them, texts without outer blanks. Raises Invalid at a misfit."""
     cleaned = {}
     for name, value in values.items():
         field = model._meta.get_field(name)

@@ -30,8 +30,8 @@ IN_DEVELOPMENT = frozenset({Stage.APPROVED, Stage.PILOTING, Stage.LIVE})
 """The stages that rest on an approval."""
 
 FIXED = {
-    Stage.PILOTING: "People take part in its pilot as it was approved. End the pilot first; then change it and ask again.",
-    Stage.LIVE: "People rely on it as it was approved. Take it out of use first; then change it and ask again.",
+    Stage.PILOTING: "People take part in its pilot as it was approved. End the pilot first, then change it.",
+    Stage.LIVE: "People rely on it as it was approved. Take it out of use first, then change it.",
     Stage.RETIRED: "It is retired. Propose a new use case instead.",
 }
 """The stages in which the statement stays as it is, and what to do instead."""
@@ -391,8 +391,8 @@ def _no_such_move(use_case: UseCase, target: Stage) -> NoSuchMove:
     there = [f"{transition.target.label} ({transition.label.lower()})" for transition in _from(use_case)]
     listed = "; ".join(there) if there else "none: this is the end of its life"
     return NoSuchMove(
-        f"A use case that is “{use_case.get_stage_display()}” cannot become “{target.label}”. From here it can move to: "
-        f"{listed}.",
+        f"A use case that is “{use_case.get_stage_display()}” cannot become “{target.label}”. "
+        f"From here it can move to: {listed}.",
         code="no_such_move",
         missing=there,
         subject=use_case,
@@ -409,32 +409,8 @@ SIMILAR = 0.5
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _COMMON = frozenset(
-    [
-        "and",
-        "are",
-        "but",
-        "for",
-        "from",
-        "has",
-        "have",
-        "not",
-        "our",
-        "per",
-        "that",
-        "the",
-        "their",
-        "them",
-        "they",
-        "this",
-        "was",
-        "were",
-        "when",
-        "which",
-        "with",
-        "you",
-        "your",
-    ]
-)
+    ("and", "are", "but", "for", "from", "has", "have", "not", "our", "per", "that", "the", "their", "them", "they")
+) | {"this", "was", "were", "when", "which", "with", "you", "your"}
 
 
 def pitfalls(*, actor: User, use_case: UseCase) -> list[Pitfall]:

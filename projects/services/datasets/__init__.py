@@ -1,11 +1,11 @@
 """Datasets: registered, uploaded, imported as immutable commits, cleared for a use case, withdrawn."""
 
+from ..fields import Invalid
 from .cards import card
 from .catalogue import change, download, example_rows, register, withdraw
 from .clearances import clearance_standing, request_clearance
 from .imports import requeue_lost, run_import
 from .uploads import Closed, Guess, Looked, Options, map_columns, preview, receive
-from ..fields import Invalid
 
 __all__ = [
     "Closed",

@@ -118,7 +118,8 @@ def _preparation(version: DatasetVersion, source: dict[str, Any]) -> str:
             )
     else:
         said.append(
-            f"The splits were drawn per label with seed {options.get('seed')}; rows with the same text are in the same one."
+            f"The splits were drawn per label with seed {options.get('seed')}; "
+            "rows with the same text are in the same one."
         )
     said.append("Blanks around labels were removed; nothing else was changed.")
     if version.error_count:

@@ -34,7 +34,9 @@ def request_clearance(
         )
     purpose = purpose.strip()
     if not purpose:
-        raise Invalid("Say what the data will be used for; the clearance covers that and nothing else.", field="purpose")
+        raise Invalid(
+            "Say what the data will be used for; the clearance covers that and nothing else.", field="purpose"
+        )
     clearance, created = DatasetClearance.objects.select_for_update().get_or_create(
         version=version, use_case=use_case, defaults={"purpose": purpose, "requested_by": actor}
     )

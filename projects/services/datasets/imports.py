@@ -53,7 +53,7 @@ class Lost(RuntimeError):
     """Another process holds the version now; nothing of this one counts any more."""
 
 
-class Unfit(Exception):  # noqa: N818 - an answer about the data, not a fault
+class Unfit(Exception):
     """The data cannot become a version; the sentence says why and the advice what to do."""
 
     def __init__(self, code: str, sentence: str, advice: str) -> None:
@@ -84,8 +84,8 @@ class _Claim:
 def run_import(version_id: int) -> DatasetVersion | None:
     """Import the version if it waits and nobody holds it; return it as it is afterwards, None where nothing was to do.
 
-    Refused data ends in the state `refused` with a sentence, advice and the rows at fault; a fault of our own leaves the
-    version to the next attempt. Acts in the name of the system, on behalf of the person who uploaded.
+    Refused data ends in the state `refused` with a sentence, advice and the rows at fault; a fault of our own leaves
+    the version to the next attempt. Acts in the name of the system, on behalf of the person who uploaded.
     """
     claim = _take(version_id)
     if claim is None:
@@ -324,7 +324,9 @@ def _unusable(row: sources.Row, options: uploads.Options, unit: str) -> sources.
 
 def _check_labels(rows: _Rows, options: uploads.Options) -> None:
     if not rows.count:
-        raise Unfit("no_rows", "No row can be used.", "Look at the rows listed, correct them and upload the file again.")
+        raise Unfit(
+            "no_rows", "No row can be used.", "Look at the rows listed, correct them and upload the file again."
+        )
     if len(rows.labels) < 2:
         only = next(iter(rows.labels))
         raise Unfit(
@@ -339,16 +341,18 @@ def _check_labels(rows: _Rows, options: uploads.Options) -> None:
     if rare:
         raise Unfit(
             "rare_labels",
-            f"{_listed(rare)} {'have' if len(rare) > 1 else 'has'} fewer than {least} rows, so not every split can hold "
-            "enough of them.",
+            f"{_listed(rare)} {'have' if len(rare) > 1 else 'has'} fewer than {least} rows, "
+            "so not every split can hold enough of them.",
             "Add rows with these labels, merge them into others, or remove them.",
         )
 
 
 def _listed(labels: list[str]) -> str:
     shown = ", ".join(f"“{label[:40]}”" for label in labels[:5])
-    return f"The labels {shown} and {len(labels) - 5:,} more" if len(labels) > 5 else (
-        f"The labels {shown}" if len(labels) > 1 else f"The label {shown}"
+    return (
+        f"The labels {shown} and {len(labels) - 5:,} more"
+        if len(labels) > 5
+        else (f"The labels {shown}" if len(labels) > 1 else f"The label {shown}")
     )
 
 
@@ -380,9 +384,7 @@ def _split(whole: Path, options: uploads.Options, folder: Path) -> tuple[dict[st
             marked.unlink()
             set_aside.append("validation")
     else:
-        assignment = splits.assign(
-            whole, options.text_column, options.label_column, options.fractions, options.seed
-        )
+        assignment = splits.assign(whole, options.text_column, options.label_column, options.fractions, options.seed)
         splits.write(whole, assignment, data)
     laid = {name: data / f"{name}.parquet" for name in uploads.SPLITS if (data / f"{name}.parquet").exists()}
     return {name: path for name, path in laid.items() if tables.count(path)}, set_aside
@@ -444,7 +446,9 @@ def _changes(version: DatasetVersion, laid: dict[str, Path], options: uploads.Op
 def _store(version: DatasetVersion, laid: dict[str, Path]) -> dict[str, Blob]:
     """Store the files of the commit and return them by path. Bytes that no commit names do no harm."""
     files = {catalogue.split_path(split): repositories.store_blob(path) for split, path in laid.items()}
-    described = {name: version.source.get(name) for name in ("filename", "sha256", "size", "format", "options", "mapping")}
+    described = {
+        name: version.source.get(name) for name in ("filename", "sha256", "size", "format", "options", "mapping")
+    }
     described |= {"rows": version.rows, "splits": version.split_rows, "left_out": version.error_count}
     files["source.json"] = repositories.store_blob(_json(described))
     files["profile.json"] = repositories.store_blob(_json(version.profile))
@@ -511,9 +515,7 @@ def _refuse(claim: _Claim, code: str, sentence: str, advice: str) -> None:
         if version is None:
             logger.warning("Dataset version %s is no longer held; its refusal is dropped.", claim.version_id)
             return
-        claim.write(
-            state=State.REFUSED, refusal=sentence, advice=advice, lease_until=None, finished_at=timezone.now()
-        )
+        claim.write(state=State.REFUSED, refusal=sentence, advice=advice, lease_until=None, finished_at=timezone.now())
         Dataset.objects.filter(pk=version.dataset_id).update(changed_at=timezone.now())
         ledger.record(
             Action.DATASET_IMPORT_REFUSED,
@@ -538,9 +540,9 @@ def requeue_lost(*, actor: User) -> dict[str, int]:
     now = timezone.now()
     expired = Q(state=State.IMPORTING, lease_until__lt=now)
     refused = 0
-    for version_id, token in DatasetVersion.objects.filter(
-        expired, attempts__gte=settings.JOB_ATTEMPTS
-    ).values_list("pk", "token"):
+    for version_id, token in DatasetVersion.objects.filter(expired, attempts__gte=settings.JOB_ATTEMPTS).values_list(
+        "pk", "token"
+    ):
         _refuse(_Claim(version_id, token), *_GIVEN_UP)
         refused += 1
     silent = Q(rung_at=None) | Q(rung_at__lt=now - timedelta(seconds=settings.RING_AGAIN_SECONDS))

@@ -66,9 +66,7 @@ class Options:
 
     def reading(self) -> sources.Options:
         """Return what a source is told."""
-        return sources.Options(
-            delimiter=self.delimiter or None, sheet=self.sheet or None, records=self.records or None
-        )
+        return sources.Options(delimiter=self.delimiter or None, sheet=self.sheet or None, records=self.records or None)
 
 
 def options_of(given: Mapping[str, Any], *, base: Options | None = None) -> Options:
@@ -142,9 +140,7 @@ def source_of(version: DatasetVersion, options: Options) -> ModuleType:
     return sources.choose(path, version.source["filename"])
 
 
-def receive(
-    *, actor: User, dataset: Dataset, file: File, options: Mapping[str, Any] | None = None
-) -> DatasetVersion:
+def receive(*, actor: User, dataset: Dataset, file: File, options: Mapping[str, Any] | None = None) -> DatasetVersion:
     """Take an upload in by streaming and return the new version; its import starts once its columns are named.
 
     With `text_column` and `label_column` among the options (see Options) it starts at once. Raises Denied, or Invalid
@@ -285,10 +281,13 @@ def _look(version: DatasetVersion, options: Options) -> Looked:
     )
 
 
-_TEXT = "text sentence message body content request question utterance comment review description email title".split()
-_LABEL = "label labels category class intent target topic tag queue team sentiment department".split()
-_SPLIT = "split subset fold partition set".split()
-_SPLIT_WORDS = frozenset("train training validation valid val dev development eval test testing holdout".split())
+_TEXT = ("text", "sentence", "message", "body", "content", "request", "question", "utterance", "comment", "review")
+_TEXT += ("description", "email", "title")
+_LABEL = ("label", "labels", "category", "class", "intent", "target", "topic", "tag", "queue", "team", "department")
+_SPLIT = ("split", "subset", "fold", "partition", "set")
+_SPLIT_WORDS = frozenset(
+    ("train", "training", "validation", "valid", "val", "dev", "development", "eval", "test", "testing", "holdout")
+)
 LONG_LABEL = 80
 """A column with a longer cell than this is not proposed as the label."""
 
@@ -298,7 +297,7 @@ def guess(columns: list[str], sample: list[sources.Row]) -> Guess:
     cells = {name: [value for row in sample if (value := row.values.get(name))] for name in columns}
     mean = {name: sum(map(len, found)) / len(found) if found else 0.0 for name, found in cells.items()}
 
-    def named(words: list[str]) -> list[str]:
+    def named(words: tuple[str, ...]) -> list[str]:
         ranked = [(words.index(word), name) for name in columns if (word := name.strip().lower()) in words]
         return [name for _rank, name in sorted(ranked)]
 

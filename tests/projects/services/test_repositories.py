@@ -15,17 +15,6 @@ from projects.services import repositories
 pytestmark = [pytest.mark.django_db, pytest.mark.postgres]
 
 
-@pytest.fixture(autouse=True)
-def store(settings, tmp_path):
-    settings.STORAGES = settings.STORAGES | {
-        "default": {
-            "BACKEND": "portal.storages.filesystem.ContentStorage",
-            "OPTIONS": {"url": f"file://{tmp_path / 'store'}"},
-        }
-    }
-    return tmp_path / "store"
-
-
 @pytest.fixture
 def repository(bob, team):
     return repositories.create(actor=bob, kind="dataset", team=team, name="requests")

@@ -143,7 +143,7 @@ def test_stakeholders_and_goals_are_part_of_what_reviewers_see(alice, frank, tea
     material = use_case.approval_material(GATE)
     assert material["Stakeholders"] == ["consulted: Works council"]
     assert material["Goals"] == ["Answer faster"]
-    goals.change(actor=frank, goal=goal, is_current=False)
+    goal = goals.change(actor=frank, goal=goal, is_current=False)
     other = make_use_case(actor=alice, team=team, title="Later")
     with pytest.raises(use_cases.Invalid, match="no longer"):
         use_cases.set_goals(actor=alice, use_case=other, goals=[goal])
@@ -181,7 +181,7 @@ def test_submit_refuses_a_use_case_that_is_already_under_review(alice, team):
 
 def test_submit_refuses_a_proposer_from_outside(eve, team):
     use_case = make_use_case(actor=eve, team=team)
-    with pytest.raises(access.Denied, match="review.request"):
+    with pytest.raises(access.Denied, match=r"review\.request"):
         use_cases.submit(actor=eve, use_case=use_case)
 
 
@@ -228,7 +228,7 @@ def test_what_people_rely_on_cannot_be_changed_beneath_them(alice, bob, carol, t
     use_case = make_approved_use_case(actor=alice, reviewer=carol, team=team)
     for stage in stages:
         use_case = use_cases.move(actor=alice, use_case=use_case, target=stage)
-    with pytest.raises(use_cases.Fixed, match="first|new use case"):
+    with pytest.raises(use_cases.Fixed, match=r"first|new use case"):
         use_cases.change(actor=alice, use_case=use_case, problem="Something else entirely, quite different.")
     use_case.refresh_from_db()
     assert use_case.stage == stages[-1]
