@@ -53,7 +53,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
             _server = postgres.Server()
             os.environ["DATABASE_URL"] = _server.url
     var = Path(os.environ["GATEHOUSE_TEST_ROOT"]) / os.environ.get("PYTEST_XDIST_WORKER", "main")
-    for name in ("run", "log", "incoming"):
+    for name in ("run", "log", "incoming", "static"):
         (var / name).mkdir(parents=True, exist_ok=True)
     os.environ["GATEHOUSE_VAR"] = str(var)
     return (yield)
