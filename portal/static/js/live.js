@@ -152,12 +152,13 @@ let settling = 0;
 function follow() {
   if (TERMINAL.has(newest.state)) source?.close();
   if (newest.state === page.dataset.liveState) return;
-  // The server draws the new state, with its buttons and results. Once for each event: should page and event disagree
+  // The server draws the new state, with its buttons and results. Once for each move: should page and event disagree
   // for good, the page stays as it is instead of loading for ever.
   const mark = `gatehouse.reloaded.${page.dataset.liveUrl}`;
   try {
-    if (sessionStorage.getItem(mark) === newest.id) return;
-    sessionStorage.setItem(mark, newest.id);
+    const move = `${page.dataset.liveState} ${newest.state} ${newest.id}`;
+    if (sessionStorage.getItem(mark) === move) return;
+    sessionStorage.setItem(mark, move);
   } catch { return; }
   location.reload();
 }
