@@ -61,7 +61,7 @@ def predict(
 
     Raises registry's refusals (not published, not for this person), Invalid for the input, engines.Unavailable.
     """
-    publication = registry.servable(actor=actor, model=model, alias=alias)
+    publication = registry.servable(user=actor, model=model, alias=alias)
     _check(texts, top_k)
     version = publication.version
     started = time.monotonic()

@@ -1,0 +1,75 @@
+"""The catalogue of base models: list, one entry with its files, import from this server, allow and disallow."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from governance.interfaces.declared import declares
+from governance.policy import Permission
+from governance.services import access
+from projects.views import history
+from training.forms import ImportForm, ReasonForm
+from training.models import BaseModel
+from training.services import base_models
+
+
+def _may_import(user) -> bool:
+    return access.organisation_allows(user, Permission.BASE_MODEL_IMPORT) or bool(
+        access.scope_ids(user, Permission.BASE_MODEL_IMPORT)
+    )
+
+
+@declares("base_model.view")
+@require_GET
+def listing(request):
+    """List the catalogue."""
+    rows = BaseModel.objects.visible_to(request.user).select_related("commit", "allowed_by", "imported_by")[:500]
+    return render(request, "training/base_models.html", {"rows": rows, "may_import": _may_import(request.user)})
+
+
+@declares("base_model.view")
+@require_GET
+def detail(request, pk):
+    """Show one entry: licence, origin, revision, files with hashes, who allowed it and why."""
+    model = get_object_or_404(
+        BaseModel.objects.visible_to(request.user).select_related("commit", "allowed_by", "imported_by"), pk=pk
+    )
+    context = {
+        "base_model": model,
+        "files": model.commit.files.all()[:200],
+        "history": history.of(request, model),
+        "may_decide": access.organisation_allows(request.user, Permission.BASE_MODEL_ALLOW)
+        and model.imported_by_id != request.user.pk,
+        "form": ReasonForm(user=request.user),
+    }
+    return render(request, "training/base_model.html", context)
+
+
+@declares("base_model.import")
+@require_http_methods(["GET", "POST"])
+def create(request):
+    """Propose a base model that is on this server."""
+    form = ImportForm(request.POST or None, user=request.user)
+    if request.method == "POST" and form.is_valid():
+        model = form.attempt(base_models.import_source, **form.cleaned_data)
+        if model is not None:
+            messages.success(request, _("The model is in the catalogue. A reviewer has to allow it before it is used."))
+            return redirect(model)
+    return render(request, "training/base_model_new.html", {"form": form}, status=422 if form.errors else 200)
+
+
+@declares("base_model.allow")
+@require_POST
+def decide(request, pk):
+    """Allow or disallow a base model."""
+    model = get_object_or_404(BaseModel.objects.visible_to(request.user), pk=pk)
+    form = ReasonForm(request.POST, user=request.user)
+    doing = base_models.disallow if request.POST.get("act") == "disallow" else base_models.allow
+    if form.is_valid() and form.attempt(doing, base_model=model, reason=form.cleaned_data["reason"]) is not None:
+        messages.success(request, _("Decided. The reason is in the ledger."))
+    else:
+        messages.error(request, " ".join(sum(form.errors.values(), [])) or _("Say why, in a sentence."))
+    return redirect(model)

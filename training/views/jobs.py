@@ -1,0 +1,190 @@
+"""Jobs: list, new with its dry run in place, the live page, cancel and retry, and comparing results."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.contrib import messages
+from django.core.exceptions import BadRequest
+from django.db.models import Max
+from django.http import StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from governance.interfaces.declared import declares
+from governance.interfaces.paging import keyset
+from governance.policy import Permission
+from governance.services import access
+from training import streams
+from training.engine import spec
+from training.forms import JobFilter, JobForm
+from training.models import BaseModel, Evaluation, JobEvent, TrainingJob
+from training.services import jobs
+from training.views import reports
+
+ORDER = ("-submitted_at", "-id")
+LOG_LINES = 200
+COMPARED = 6
+STAGE_WORDS = {
+    "verify": _("Check files"),
+    "prepare": _("Prepare data"),
+    "train": _("Train"),
+    "baselines": _("Baselines"),
+    "evaluate": _("Evaluate"),
+    "export": _("Export"),
+}
+
+
+@declares("job.view")
+@require_GET
+def listing(request):
+    """List the jobs of the reader's teams, newest first."""
+    chosen = JobFilter(request.GET)
+    rows = TrainingJob.objects.visible_to(request.user).select_related("team", "use_case", "submitted_by", "evaluation")
+    rows = chosen.narrow(rows.defer("spec", "dry_run", "summary", "evaluation__report"), request.user)
+    context = {
+        "page": keyset(rows, request, order=ORDER),
+        "states": TrainingJob.State.choices,
+        "chosen": request.GET,
+        "filtered": bool(request.GET.get("state") or request.GET.get("mine")),
+        "may_submit": bool(access.scope_ids(request.user, Permission.JOB_SUBMIT)),
+    }
+    return render(request, "training/jobs.html", context)
+
+
+@declares("job.submit")
+@require_http_methods(["GET", "POST"])
+def create(request):
+    """Describe a job, see its dry run in place, and queue it."""
+    if request.method == "GET":
+        initial = {
+            name: request.GET[name] for name in ("use_case", "dataset_version", "base_model") if name in request.GET
+        }
+        if "base_model" not in initial:
+            initial["base_model"] = (
+                BaseModel.objects.visible_to(request.user).allowed().values_list("pk", flat=True).first()
+            )
+        form = JobForm(user=request.user, initial=initial)
+        return render(request, "training/job_new.html", {"form": form, "key": uuid.uuid4().hex})
+    form = JobForm(request.POST, user=request.user)
+    plan = None
+    if form.is_valid():
+        plan = jobs.plan(actor=request.user, **form.arguments())
+        form.note(plan.errors)
+        if request.POST.get("act") == "submit" and plan.ready:
+            job = jobs.submit(actor=request.user, key=request.POST.get("key", "")[:64], **form.arguments())
+            messages.success(request, _("The job is queued. You can close this page; the job goes on."))
+            return redirect(job)
+    context = {"form": form, "plan": plan, "key": request.POST.get("key", "")[:64]}
+    if getattr(request, "htmx", False):
+        return render(request, "training/_job_form.html", context)
+    return render(request, "training/job_new.html", context, status=422 if form.errors else 200)
+
+
+def _visible(request, pk: int) -> TrainingJob:
+    rows = TrainingJob.objects.visible_to(request.user).select_related(
+        "team", "use_case", "dataset_version__dataset__team", "base_model__commit", "submitted_by", "retry_of"
+    )
+    return get_object_or_404(rows, pk=pk)
+
+
+@declares("job.view")
+@require_GET
+def detail(request, pk):
+    """Show one job: its stages, curves and log while it runs, its evaluation once it has ended."""
+    job = _visible(request, pk)
+    evaluation = Evaluation.objects.filter(job=job).first()
+    events = JobEvent.objects.filter(job=job)
+    log = list(events.filter(type__in=["log", "stage"]).order_by("-pk")[:LOG_LINES])
+    current = job.stage if not job.is_finished else ""
+    context = {
+        "job": job,
+        "version": getattr(job, "model_version", None),
+        "report": reports.read(evaluation) if evaluation else None,
+        "position": jobs.queue_position(job),
+        "stages": _stages(job, current),
+        "curves": _curves(events) if job.is_finished else [],
+        "log": reversed(log),
+        "last_event": 0 if not job.is_finished else events.aggregate(last=Max("pk"))["last"] or 0,
+        "may_control": access.allows(request.user, Permission.JOB_CONTROL, job),
+        "may_submit": access.allows(request.user, Permission.JOB_SUBMIT, job),
+        "settings": sorted(job.spec["hyperparameters"].items()),
+        "plan": job.dry_run,
+    }
+    return render(request, "training/job.html", context)
+
+
+def _stages(job: TrainingJob, current: str) -> list[dict]:
+    names = list(spec.STAGES)
+    reached = names.index(job.stage) if job.stage in names else -1
+    found = []
+    for place, name in enumerate(names):
+        state = "done" if place < reached or job.state == TrainingJob.State.SUCCEEDED else "todo"
+        if place == reached and job.state != TrainingJob.State.SUCCEEDED:
+            state = {"failed": "failed", "cancelled": "failed"}.get(job.state, "current")
+        found.append({"key": name, "label": STAGE_WORDS[name], "state": state})
+    return found
+
+
+def _curves(events) -> list[dict]:
+    """Return the finished run's losses for a drawn chart, as (step, value)."""
+    points: dict[str, list[tuple[int, float]]] = {}
+    for data in events.filter(type="metrics").order_by("pk").values_list("data", flat=True)[:4000]:
+        for name in ("loss", "validation_loss"):
+            value = (data.get("values") or {}).get(name)
+            if isinstance(value, int | float):
+                points.setdefault(name, []).append((data.get("step", 0), value))
+    return [{"name": name.replace("_", " "), "points": found} for name, found in points.items()]
+
+
+@declares("job.view")
+@require_GET
+def events(request, pk):
+    """Stream what happens to a job as server-sent events; `Last-Event-ID` continues where a reader left off."""
+    job = _visible(request, pk)
+    given = request.headers.get("Last-Event-ID") or request.GET.get("last_event_id") or "0"
+    if not given.isdigit():
+        raise BadRequest("Last-Event-ID must be the id of an event of this job.")
+    response = StreamingHttpResponse(
+        streams.follow(job.pk, int(given[:18]), job.state), content_type="text/event-stream"
+    )
+    response["Cache-Control"] = "no-cache"
+    response["X-Accel-Buffering"] = "no"
+    return response
+
+
+@declares("job.control")
+@require_POST
+def cancel(request, pk):
+    """Stop a job."""
+    job = jobs.cancel(actor=request.user, job=_visible(request, pk))
+    if job.state == TrainingJob.State.CANCELLED:
+        messages.success(request, _("The job is cancelled."))
+    else:
+        messages.info(request, _("The job stops after a last checkpoint."))
+    return redirect(job)
+
+
+@declares("job.submit")
+@require_POST
+def retry(request, pk):
+    """Queue the same frozen run again."""
+    job = jobs.retry(actor=request.user, job=_visible(request, pk))
+    messages.success(request, _("The same run is queued again as a new job."))
+    return redirect(job)
+
+
+@declares("job.view")
+@require_GET
+def compare(request):
+    """Put the results of several jobs beside each other, with their intervals and baselines."""
+    ids = [int(value) for value in request.GET.getlist("job") if value.isdigit()][:COMPARED]
+    found = (
+        Evaluation.objects.visible_to(request.user)
+        .filter(job__in=ids)
+        .select_related("job__dataset_version__dataset__team", "job__base_model")
+    )
+    sides = [reports.read(evaluation) for evaluation in sorted(found, key=lambda e: ids.index(e.job_id))]
+    same = len({side.test_sha256 for side in sides}) <= 1
+    return render(request, "training/compare.html", {"sides": sides, "same": same, "rows": reports.rows_of(sides)})

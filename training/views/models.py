@@ -1,0 +1,261 @@
+"""Registered models: list, the page of one, its versions, putting one before the publication gate, stopping it."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import Http404
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from governance.interfaces.declared import declares
+from governance.interfaces.paging import keyset
+from governance.policy import Gate, Permission
+from governance.services import access, approvals
+from projects.models import UseCase
+from projects.views import history
+from training.forms import PublishForm, ReasonForm
+from training.models import Evaluation, ModelVersion, Publication, RegisteredModel, TrainingJob
+from training.services import registry
+from training.views import reports
+
+ORDER = ("-changed_at", "-id")
+
+
+@declares("signed_in")
+@require_GET
+def listing(request):
+    """List the models that the reader may see, or only those that they may use."""
+    rows = RegisteredModel.objects.visible_to(request.user)
+    if request.GET.get("use") == "mine":
+        rows = RegisteredModel.objects.usable_by(request.user)
+    words = " ".join(request.GET.get("q", "").split())[:100]
+    if words:
+        rows = rows.filter(title__icontains=words) | rows.filter(name__icontains=words)
+    page = keyset(rows.select_related("team", "use_case"), request, order=ORDER)
+    live = Publication.objects.live().filter(model__in=[row.pk for row in page.items]).select_related("version")
+    by_model: dict[int, list[Publication]] = {}
+    for publication in live:
+        by_model.setdefault(publication.model_id, []).append(publication)
+    context = {
+        "page": page,
+        "rows": [(row, by_model.get(row.pk, [])) for row in page.items],
+        "use": request.GET.get("use", ""),
+        "words": words,
+    }
+    return render(request, "training/models.html", context)
+
+
+def _model(request, team: str, name: str) -> RegisteredModel:
+    rows = RegisteredModel.objects.visible_to(request.user).select_related("team", "use_case", "repository")
+    return get_object_or_404(rows, team__slug=team, name=name)
+
+
+def _frame(request, model: RegisteredModel, tab: str) -> dict:
+    """Return what every section of a model's page shows."""
+    live = list(
+        model.publications.live().select_related("version__commit", "version__job", "version__base_model__commit")
+    )
+    champion = next((p for p in live if p.alias == registry.DEFAULT_ALIAS), live[0] if live else None)
+    member = access.allows(request.user, Permission.MODEL_VIEW, model)
+    newest = (
+        ModelVersion.objects.visible_to(request.user)
+        .filter(model=model)
+        .select_related("commit", "job", "base_model__commit", "dataset_version__dataset__team", "use_case")
+        .first()
+    )
+    usable = RegisteredModel.objects.usable_by(request.user).filter(pk=model.pk).exists()
+    try:
+        try_url = reverse("portal:try_model", args=[model.team.slug, model.name])
+    except NoReverseMatch:
+        try_url = ""
+    return {
+        "model": model,
+        f"on_{tab}": True,
+        "live": live,
+        "champion": champion,
+        "standing": registry.standing(champion) if champion else None,
+        "newest": newest,
+        "shown": champion.version if champion else newest,
+        "member": member,
+        "usable": usable,
+        "try_url": try_url,
+        "may_publish": access.allows(request.user, Permission.MODEL_PUBLISH, model),
+        "may_retire": access.allows(request.user, Permission.MODEL_RETIRE, model),
+        "base_url": request.build_absolute_uri("/").rstrip("/"),
+    }
+
+
+@declares("signed_in")
+@require_GET
+def detail(request, team, name):
+    """Show a model: try it, code to copy, who may use it, its card and where it comes from."""
+    model = _model(request, team, name)
+    context = _frame(request, model, "overview")
+    shown = context["shown"]
+    if shown is not None:
+        context["card"] = registry.card(shown)
+        context |= _lineage(shown) if context["member"] else {}
+        context["snippets"] = _snippets(context["base_url"], model, context["champion"])
+    context["limit"] = settings.PREDICT_MAX_CHARACTERS
+    return render(request, "training/model.html", context)
+
+
+def _lineage(version: ModelVersion) -> dict:
+    graph = registry.lineage(version)
+    words = {
+        "use_case": _("Use case"), "dataset": _("Dataset version"), "base_model": _("Base model"),
+        "job": _("Training job"), "model_version": _("Model version"), "publication": _("Publication"),
+    }  # fmt: skip
+    return {
+        "nodes": [
+            {"id": n.key, "label": n.title, "kind": words.get(n.kind, n.kind), "note": n.detail[:10], "url": n.url,
+             "current": n.kind == "model_version"}
+            for n in graph.nodes
+        ],
+        "edges": [(source, target) for source, target, _label in graph.edges],
+    }  # fmt: skip
+
+
+def _snippets(base_url: str, model: RegisteredModel, publication: Publication | None) -> list[tuple[str, str]]:
+    """Return code for the reader's own host; the token is a variable, so that nobody copies one into a file."""
+    alias = publication.alias if publication else registry.DEFAULT_ALIAS
+    path = f"{base_url}/api/v1/models/{model.team.slug}/{model.name}/predict"
+    curl = (
+        f"curl {path} \\\n"
+        '  -H "Authorization: Bearer $GATEHOUSE_TOKEN" \\\n'
+        '  -H "Content-Type: application/json" \\\n'
+        f'  -d \'{{"inputs": ["your text"], "top_k": 3, "alias": "{alias}"}}\''
+    )
+    python = (
+        "import os\n\nimport httpx\n\n"
+        "answer = httpx.post(\n"
+        f'    "{path}",\n'
+        '    headers={"Authorization": f"Bearer {os.environ[\'GATEHOUSE_TOKEN\']}"},\n'
+        f'    json={{"inputs": ["your text"], "top_k": 3, "alias": "{alias}"}},\n'
+        ")\nanswer.raise_for_status()\n"
+        'for label in answer.json()["results"][0]:\n    print(label["label"], label["score"])'
+    )
+    return [("curl", curl), ("Python", python)]
+
+
+@declares("signed_in")
+@require_GET
+def versions(request, team, name):
+    """List a model's versions with their results, and what each is published as."""
+    model = _model(request, team, name)
+    rows = (
+        ModelVersion.objects.visible_to(request.user)
+        .filter(model=model)
+        .select_related("commit", "job__evaluation", "dataset_version__dataset__team", "base_model")
+        .defer("job__spec", "job__dry_run", "job__evaluation__report", "dataset_version__profile")
+        .prefetch_related("publications")
+    )
+    context = _frame(request, model, "versions") | {"page": keyset(rows, request, order=("-number", "-id"), size=25)}
+    return render(request, "training/model_versions.html", context)
+
+
+@declares("signed_in")
+@require_GET
+def past(request, team, name):
+    """Show what happened to a model and its publications."""
+    model = _model(request, team, name)
+    publications = list(model.publications.all()[:200])
+    context = _frame(request, model, "history")
+    context["history"] = history.of(request, *publications) if publications else None
+    return render(request, "training/model_history.html", context)
+
+
+@declares("signed_in")
+@require_GET
+def version(request, team, name, number):
+    """Show one version: evaluation beside its baselines, files, lineage, and the gate it stands before."""
+    model = _model(request, team, name)
+    row = _version(request, model, number)
+    evaluation = Evaluation.objects.filter(job=row.job).select_related("job").first()
+    publications = list(row.publications.select_related("requested_by").all())
+    context = {
+        "model": model,
+        "version": row,
+        "report": reports.read(evaluation) if evaluation else None,
+        "files": row.commit.files.all()[:200],
+        "card": registry.card(row),
+        "facts": registry.facts(row),
+        "publications": [(p, approvals.standing(Gate.MODEL_PUBLICATION, p)) for p in publications],
+        "may_publish": access.allows(request.user, Permission.MODEL_PUBLISH, model),
+        "may_retire": access.allows(request.user, Permission.MODEL_RETIRE, model),
+        **_lineage(row),
+    }
+    return render(request, "training/model_version.html", context)
+
+
+def _version(request, model: RegisteredModel, number: int) -> ModelVersion:
+    rows = (
+        ModelVersion.objects.visible_to(request.user)
+        .filter(model=model)
+        .select_related(
+            "commit", "job", "base_model__commit", "dataset_version__dataset__team", "use_case", "model__team"
+        )
+    )
+    return get_object_or_404(rows, number=number)
+
+
+@declares("model.publish")
+@require_http_methods(["GET", "POST"])
+def publish(request, team, name, number):
+    """Put a version before the publication gate."""
+    model = _model(request, team, name)
+    row = _version(request, model, number)
+    form = PublishForm(request.POST or None, user=request.user, initial={"audience": "organisation"})
+    if request.method == "POST" and form.is_valid():
+        asked = form.attempt(registry.request_publication, version=row, **form.cleaned_data)
+        if asked is not None:
+            messages.success(request, _("Reviewers are asked. You will see their decision on this page."))
+            return redirect("governance:review", asked.pk)
+    draft = Publication(model=model, version=row, intended_use="-")
+    context = {
+        "form": form,
+        "model": model,
+        "version": row,
+        "checklist": draft.approval_checklist(Gate.MODEL_PUBLICATION),
+    }
+    return render(request, "training/publish.html", context, status=422 if form.errors else 200)
+
+
+@declares("model.retire")
+@require_POST
+def stop(request, pk, act):
+    """Suspend or retire a publication at once."""
+    row = get_object_or_404(Publication.objects.visible_to(request.user).select_related("model__team"), pk=pk)
+    form = ReasonForm(request.POST, user=request.user)
+    doing = {"suspend": registry.suspend, "retire": registry.retire}.get(act)
+    if doing is None:
+        raise Http404
+    if form.is_valid():
+        ended = form.attempt(doing, publication=row, reason=form.cleaned_data["reason"])
+        if ended is not None:
+            messages.success(request, _("It is no longer served."))
+            return redirect(row.model)
+    messages.error(request, _("Say why: its users and the auditor will read it."))
+    return redirect(row.model)
+
+
+@declares("signed_in")
+@require_GET
+def of_use_case(request, pk):
+    """Show the jobs and models of a use case; a fragment of its page."""
+    use_case = get_object_or_404(UseCase.objects.visible_to(request.user), pk=pk)
+    context = {
+        "use_case": use_case,
+        "jobs": TrainingJob.objects.visible_to(request.user)
+        .filter(use_case=use_case)
+        .select_related("dataset_version__dataset__team", "evaluation")
+        .defer("spec", "dry_run", "evaluation__report", "dataset_version__profile")[:20],
+        "models": RegisteredModel.objects.visible_to(request.user)
+        .filter(use_case=use_case)
+        .select_related("team")[:20],
+        "may_submit": access.allows(request.user, Permission.JOB_SUBMIT, use_case),
+    }
+    return render(request, "training/_use_case_models.html", context)
