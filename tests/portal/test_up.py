@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import psutil
 import pytest
@@ -133,4 +134,9 @@ def _names(process: psutil.Process) -> list[str]:
         line = process.cmdline()
     except psutil.Error:
         return []
-    return [program.name for program in programs() if line[2:6] == list(program.command[2:6])]
+    return [program.name for program in programs() if _words(line) == _words(program.command)]
+
+
+def _words(command: Sequence[str]) -> list[str]:
+    """A command line without what differs between two sites: paths and ports."""
+    return [word for word in command if "/" not in word and not word.isdigit()]
