@@ -9,8 +9,8 @@ JOBS ?= 2
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: ## Create .venv and install the pinned packages, if anything changed
-	@sh deploy/install.sh
+install: ## Create .venv and install the pinned packages
+	@sh deploy/install.sh $(if $(filter install,$(MAKECMDGOALS)),--again)
 
 run: install ## Start Gatehouse on this machine (HOST and PORT are honoured)
 	@exec $(PY) manage.py up

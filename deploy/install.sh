@@ -1,5 +1,6 @@
 #!/bin/sh
-# Creates .venv with a supported Python and installs what requirements.txt pins. Does nothing when nothing has changed.
+# Creates .venv with a supported Python and installs what requirements.txt pins. Does nothing when nothing has changed
+# since the last time, unless called with --again.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -30,7 +31,7 @@ if ! "$venv/bin/python" -c "$supported" >/dev/null 2>&1; then
     stop "$python could not create a virtual environment (see above); on Debian and Ubuntu this needs the package python3-venv."
 fi
 
-if [ "$(cat "$stamp" 2>/dev/null || true)" = "$pins" ]; then
+if [ "${1:-}" != --again ] && [ "$(cat "$stamp" 2>/dev/null || true)" = "$pins" ]; then
   exit 0
 fi
 
