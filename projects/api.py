@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import transaction
 from django.http import Http404
 from django.shortcuts import get_object_or_404
+from django.urls import re_path
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import exceptions, status
@@ -439,11 +440,10 @@ class VersionViewSet(_Endpoint):
         },
         filters=False,
     )
-    @action(detail=True, url_path=r"files/(?P<path>[^?#]{1,400})")
     def download(self, request, *args, **kwargs):
         """Download one file of the version, as an attachment; the read is recorded."""
         version = self.get_object()
-        path = self.kwargs["path"].rstrip("/")
+        path = self.kwargs["path"]
         try:
             blob = datasets.download(actor=request.user, version=version, path=path)
         except repositories.Missing as error:
@@ -489,7 +489,17 @@ def _options(values) -> dict:
     return given
 
 
-router = SimpleRouter()
+class Router(SimpleRouter):
+    """The package's addresses; a file's own ends as its name does, without a slash."""
+
+    def get_urls(self):
+        """Return the addresses of the endpoints, and of the files of a version."""
+        version = r"^datasets/(?P<dataset>[0-9]{1,18})/versions/(?P<number>[0-9]{1,9})"
+        download = VersionViewSet.as_view({"get": "download"}, detail=True, basename="dataset-version")
+        return [*super().get_urls(), re_path(version + r"/files/(?P<path>.{1,400})$", download, name="dataset-file")]
+
+
+router = Router()
 router.register("teams", TeamViewSet, basename="team")
 router.register("goals", GoalViewSet, basename="goal")
 router.register("use-cases", UseCaseViewSet, basename="use-case")

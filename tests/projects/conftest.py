@@ -1,4 +1,4 @@
-"""A store and a folder for uploads of its own for every test of the services."""
+"""A store and a folder for uploads of its own for every test of projects."""
 
 import pytest
 
