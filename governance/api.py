@@ -412,7 +412,7 @@ class Tokens(ShownOnce):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class Me(rest.ViewSet):
+class Me(rest.Endpoint):
     """The caller."""
 
     model = User

@@ -90,7 +90,7 @@ class DefaultDenyMiddleware:
 
     def process_view(self, request, callback, args, kwargs):
         """Refuse, or send to the sign-in page, or let pass."""
-        policy = declared.policy_of(callback)
+        policy = declared.policy_of(callback, request.method)
         if policy is None:
             target = getattr(callback, "cls", None) or getattr(callback, "view_class", None) or callback
             if getattr(target, "__module__", "").startswith(OTHERS):

@@ -24,10 +24,28 @@ def declares(policy: str):
     return attach
 
 
-def policy_of(callback, method: str = "GET") -> str | dict | None:
-    """Return the policy declared by a resolved view function or class, or None."""
+def policies_of(callback) -> dict[str, str | None]:
+    """Return the policy of each method of a resolved view; "*" stands for every method of a view without actions.
+
+    A viewset declares by action; an action that it does not name has the policy None.
+    """
     for target in (callback, getattr(callback, "cls", None), getattr(callback, "view_class", None)):
         policy = getattr(target, "gatehouse_policy", None)
-        if policy:
-            return policy
-    return None
+        if not policy:
+            continue
+        if isinstance(policy, str):
+            return {"*": policy}
+        return {method: policy.get(action) for method, action in (getattr(callback, "actions", None) or {}).items()}
+    return {"*": None}
+
+
+def policy_of(callback, method: str) -> str | None:
+    """Return the policy under which this method of a resolved view may be called, or None where none is declared.
+
+    A method that a viewset does not have is its own to refuse (405), so it counts as declared for a signed-in person.
+    """
+    policies = policies_of(callback)
+    if "*" in policies:
+        return policies["*"]
+    method = {"HEAD": "get"}.get(method.upper(), method.lower())
+    return policies.get(method, SIGNED_IN if policies else None)

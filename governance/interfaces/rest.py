@@ -18,6 +18,7 @@ from governance.interfaces.problems import problem
 from governance.models import IdempotencyKey
 
 __all__ = [
+    "Endpoint",
     "ScopedRelatedField",
     "ViewSet",
     "check_if_match",
@@ -80,7 +81,7 @@ class ScopedRelatedField(serializers.PrimaryKeyRelatedField):
         return getattr(self.model.objects, self.selection)(request.user)
 
 
-class ViewSet(viewsets.GenericViewSet):
+class Endpoint(viewsets.GenericViewSet):
     """The base of every endpoint: scoped rows, cursors, ETags, idempotent creates.
 
     A subclass sets `gatehouse_policy` (action to policy), `model`, `ordering`, `serializer_class` and, for ETags,
@@ -102,19 +103,6 @@ class ViewSet(viewsets.GenericViewSet):
     def etag(self, instance) -> str:
         """Return the ETag of an object: it changes when any of `etag_fields` does."""
         return etag_of(instance._meta.label, instance.pk, *(getattr(instance, name) for name in self.etag_fields))
-
-    def list(self, request, *args, **kwargs):
-        """Return one page of what the caller may see, filtered."""
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
-
-    def retrieve(self, request, *args, **kwargs):
-        """Return one object, with its ETag; 304 where the caller has it already."""
-        instance = self.get_object()
-        etag = self.etag(instance)
-        if etag in [part.strip() for part in request.headers.get("If-None-Match", "").split(",")]:
-            return Response(status=status.HTTP_304_NOT_MODIFIED, headers={"ETag": etag})
-        return Response(self.get_serializer(instance).data, headers={"ETag": etag})
 
     def checked(self, serializer_class=None, **kwargs):
         """Return the validated data of the request's body; raises ValidationError."""
@@ -151,6 +139,23 @@ class ViewSet(viewsets.GenericViewSet):
             else:
                 claim.delete()
         return response
+
+
+class ViewSet(Endpoint):
+    """An endpoint whose rows can be listed and fetched one by one."""
+
+    def list(self, request, *args, **kwargs):
+        """Return one page of what the caller may see, filtered."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def retrieve(self, request, *args, **kwargs):
+        """Return one object, with its ETag; 304 where the caller has it already."""
+        instance = self.get_object()
+        etag = self.etag(instance)
+        if etag in [part.strip() for part in request.headers.get("If-None-Match", "").split(",")]:
+            return Response(status=status.HTTP_304_NOT_MODIFIED, headers={"ETag": etag})
+        return Response(self.get_serializer(instance).data, headers={"ETag": etag})
 
 
 class _Replay(Exception):

@@ -1,0 +1,1 @@
+"""Every role on every route: who may, and who may not."""
