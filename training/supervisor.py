@@ -262,7 +262,8 @@ class _Attempt:
 
     def _follow(self) -> None:
         """Read the engine's lines until it has ended; pass on cancel and stop; raises LostOwnership."""
-        assert self.engine is not None and self.engine.stdout is not None
+        assert self.engine is not None
+        assert self.engine.stdout is not None
         pipe = self.engine.stdout.fileno()
         os.set_blocking(pipe, False)
         rest = b""
@@ -488,7 +489,7 @@ def _tidy(job_id: int, token: int, outcome: str) -> None:
 
 
 def prune(*, older_than_days: int = 7) -> int:
-    """Remove the folders of runs that have been finished for some days, logs included; return how many. For the scheduler."""
+    """Remove the folders, logs included, of runs that have been finished for some days; return how many."""
     removed = 0
     root = Path(settings.RUN_ROOT)
     for folder in root.iterdir() if root.is_dir() else ():

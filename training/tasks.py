@@ -9,8 +9,8 @@ from celery.signals import worker_shutting_down
 
 from training import queue, supervisor
 
-# One byte shared with the pool's processes, which are forked from the one that hears of the shutdown. A worker that ends
-# waits for its running task; without this it would wait for the end of the training.
+# One byte shared with the pool's processes, which are forked from the one that hears of the shutdown. A worker that
+# ends waits for its running task; without this it would wait for the end of the training.
 _shutdown = mmap.mmap(-1, 1)
 
 

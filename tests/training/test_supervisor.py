@@ -103,7 +103,8 @@ def test_an_engine_that_dies_without_a_word_is_tried_three_times(ground, bob, ru
 
 def test_lines_that_are_no_events_become_log_lines(ground, bob, run_root, settings):
     good = '{"type":"log","at":"2026-01-01T00:00:00+00:00","level":"info","message":"fine"}'
-    script = f"printf '%s\\n' 'not json' '{{\"type\":\"progress\"}}' '{good}'; head -c 3000000 /dev/zero | tr '\\\\0' x; exit 1"
+    lines = f"printf '%s\\n' 'not json' '{{\"type\":\"progress\"}}' '{good}'"
+    script = f"{lines}; head -c 3000000 /dev/zero | tr '\\0' x; exit 1"
     settings.ENGINE_COMMAND = ["/bin/sh", "-c", script]
     job = ground.submit(bob)
     supervisor.run(job_id=job.pk)

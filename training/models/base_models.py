@@ -76,11 +76,11 @@ class BaseModel(models.Model):
     def __str__(self) -> str:
         return self.title
 
+    def get_absolute_url(self) -> str:
+        """Return the catalogue entry."""
+        return reverse("training:base_model", args=[self.pk])
+
     @property
     def revision(self) -> str:
         """Return the commit id, which is the revision a run spec names."""
         return self.commit.oid
-
-    def get_absolute_url(self) -> str:
-        """Return the catalogue entry."""
-        return reverse("training:base_model", args=[self.pk])

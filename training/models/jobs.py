@@ -103,6 +103,10 @@ class TrainingJob(models.Model):
     def __str__(self) -> str:
         return f"{self.model_name} · job {self.pk}"
 
+    def get_absolute_url(self) -> str:
+        """Return the job's page."""
+        return reverse("training:job", args=[self.pk])
+
     @property
     def scope_id(self) -> int:
         """Return the id of the team, which is where rights are held."""
@@ -112,10 +116,6 @@ class TrainingJob(models.Model):
     def is_finished(self) -> bool:
         """Return whether nothing more will happen to the job."""
         return self.state in self.FINISHED
-
-    def get_absolute_url(self) -> str:
-        """Return the job's page."""
-        return reverse("training:job", args=[self.pk])
 
 
 class JobEventQuerySet(models.QuerySet):

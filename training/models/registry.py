@@ -61,14 +61,14 @@ class RegisteredModel(models.Model):
     def __str__(self) -> str:
         return f"{self.team.slug}/{self.name}"
 
+    def get_absolute_url(self) -> str:
+        """Return the model's page."""
+        return reverse("training:model", args=[self.team.slug, self.name])
+
     @property
     def scope_id(self) -> int:
         """Return the id of the team, which is where rights are held."""
         return self.team_id
-
-    def get_absolute_url(self) -> str:
-        """Return the model's page."""
-        return reverse("training:model", args=[self.team.slug, self.name])
 
 
 class ModelVersionQuerySet(models.QuerySet):
@@ -116,14 +116,14 @@ class ModelVersion(models.Model):
     def __str__(self) -> str:
         return f"{self.model} v{self.number}"
 
+    def get_absolute_url(self) -> str:
+        """Return the version's page."""
+        return reverse("training:model_version", args=[self.model.team.slug, self.model.name, self.number])
+
     @property
     def scope_id(self) -> int:
         """Return the id of the team, which is where rights are held."""
         return self.model.team_id
-
-    def get_absolute_url(self) -> str:
-        """Return the version's page."""
-        return reverse("training:model_version", args=[self.model.team.slug, self.model.name, self.number])
 
 
 class PublicationQuerySet(models.QuerySet):
@@ -186,14 +186,14 @@ class Publication(models.Model):
     def __str__(self) -> str:
         return f"{self.version} as {self.alias}"
 
+    def get_absolute_url(self) -> str:
+        """Return the page of the model."""
+        return self.model.get_absolute_url()
+
     @property
     def scope_id(self) -> int:
         """Return the id of the team, which is where rights are held."""
         return self.model.team_id
-
-    def get_absolute_url(self) -> str:
-        """Return the page of the model."""
-        return self.model.get_absolute_url()
 
     def approval_title(self, gate: Gate) -> str:
         """Return what a list of reviews calls it."""

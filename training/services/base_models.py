@@ -240,7 +240,7 @@ def _require_import(actor: User) -> None:
 
 
 def import_source(*, actor: User, source: str, **described: Any) -> BaseModel:
-    """Import from a listed source (see `sources`); `described` as in `import_folder`. Raises Denied, Invalid, Refused."""
+    """Import from a listed source (see `sources`), described as in `import_folder`. Raises Denied, Invalid, Refused."""
     _require_import(actor)
     chosen = source_of(source)
     described["origin"] = " ".join(part for part in (str(described.get("origin") or "").strip(), chosen.origin) if part)

@@ -15,7 +15,7 @@ from training.models import TrainingJob
 
 
 def write(*, job: TrainingJob, number: int, report: dict[str, Any], environment: dict[str, Any]) -> str:
-    """Return README.md for version `number` that `job` made; `report` is evaluation.json, `environment` environment.json."""
+    """Return README.md for version `number` that `job` made; the other arguments are two of its files."""
     recipe = recipes.get(job.recipe)
     tuned = report["candidates"][0]
     parts = [
@@ -84,8 +84,8 @@ def _intended_use(job: TrainingJob) -> str:
         "",
         f"The model answers with one of {len(job.spec['dataset']['labels'])} classes: "
         + ", ".join(f"`{_code(label)}`" for label in job.spec["dataset"]["labels"])
-        + ". It may be used where a publication of this version is in force and for the use case named above; any other "
-        "use needs an approval of its own.",
+        + ". It may be used where a publication of this version is in force and for the use case named above; any "
+        "other use needs an approval of its own.",
     ]
     return "\n".join(lines)
 
@@ -105,7 +105,8 @@ def _data(job: TrainingJob) -> str:
         "run's seed."
     )
     return (
-        f"## Training data\n\n{_plain(dataset.title)} ({dataset}, version {version.number}), commit `{spec['commit']}`.\n\n"
+        f"## Training data\n\n{_plain(dataset.title)} ({dataset}, version {version.number}), "
+        f"commit `{spec['commit']}`.\n\n"
         f"- Provenance: {_plain(dataset.provenance)}\n- Licence: {_plain(dataset.licence)}\n"
         f"- Classification: {dataset.get_classification_display()}\n"
         f"- Lawful basis for personal data: {dataset.get_lawful_basis_display()}\n\n"
@@ -135,7 +136,8 @@ def _procedure(job: TrainingJob, recipe: Any) -> str:
     ]
     return (
         f"## Training procedure\n\nRecipe `{job.recipe}`, method `{job.method}`, preset `{job.preset or 'none'}`, "
-        f"seed {job.spec['seed']}, from {_plain(job.base_model.title)} at revision `{job.spec['base_model']['revision']}`."
+        f"seed {job.spec['seed']}, from {_plain(job.base_model.title)} "
+        f"at revision `{job.spec['base_model']['revision']}`."
         + (("\n\n" + "\n".join(f"- {fact}" for fact in facts)) if facts else "")
         + "\n\n| setting | value | what it does |\n|---|---|---|\n"
         + "\n".join(rows)
@@ -158,7 +160,8 @@ def _results(report: dict[str, Any]) -> str:
         verdict = "significantly better" if comparison["better"] else "not shown to be better"
         against.append(
             f"- Against {title_of(comparison['baseline']).lower()}: {verdict}; difference in accuracy "
-            f"{found['difference']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f}), McNemar mid-p {found['p_mid']:.4g}."
+            f"{found['difference']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f}), "
+            f"McNemar mid-p {found['p_mid']:.4g}."
         )
     classes = [
         f"| `{_code(c['label'])}` | {c['precision']:.3f} | {c['recall']:.3f} | {c['f1']:.3f} | {c['support']} |"

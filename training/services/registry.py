@@ -16,7 +16,7 @@ from governance.actions import Action
 from governance.models import ApprovalRequest, User
 from governance.policy import Gate, Permission
 from governance.services import access, approvals, ledger
-from projects.models import Ref
+from projects.models import Blob, Ref
 from projects.services import fields, repositories
 from training.models import ModelVersion, Publication, RegisteredModel
 
@@ -339,6 +339,21 @@ def servable(*, user: User, model: RegisteredModel, alias: str = DEFAULT_ALIAS) 
 
 
 # Reading
+
+
+@transaction.atomic
+def download(*, actor: User, version: ModelVersion, path: str) -> Blob:
+    """Return the bytes of one file of a version; the read is recorded. Raises Denied, or repositories.Missing."""
+    access.require(actor, Permission.MODEL_VIEW, version.model)
+    file = repositories.file_of(version.commit, path)
+    ledger.record(
+        Action.MODEL_DOWNLOADED,
+        actor=actor,
+        subject=version,
+        digest=file.sha256,
+        details={"model": str(version.model), "version": version.number, "path": path},
+    )
+    return file.blob
 
 
 def card(version: ModelVersion) -> str:

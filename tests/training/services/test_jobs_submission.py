@@ -5,9 +5,9 @@ import pytest
 from governance.models import LedgerEntry
 from governance.services import access
 from projects.services import datasets, use_cases
+from tests.training.factories import clear, make_dataset_version
 from training.models import BaseModel, TrainingJob
 from training.services import base_models, jobs
-from tests.training.factories import clear, make_dataset_version
 
 pytestmark = [pytest.mark.django_db, pytest.mark.postgres]
 
@@ -89,9 +89,9 @@ def test_wrong_fields_come_back_each_with_a_sentence(ground, bob):
 
 
 def test_a_model_name_belongs_to_one_use_case(ground, bob, alice, carol, team):
+    from projects.services import repositories
     from tests.factories import make_approved_use_case
     from training.models import RegisteredModel
-    from projects.services import repositories
 
     repository = repositories.create(actor=bob, kind="model", team=team, name="sorter")
     RegisteredModel.objects.create(

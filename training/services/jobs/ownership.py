@@ -1,8 +1,8 @@
 """What a worker does with a job: claim it, keep it, report on it, give it up. The row is the truth.
 
 A worker owns a job while it holds the job's token. Every write says `WHERE id AND token AND state = running`; no row
-means that someone else owns the job now, and raises LostOwnership: the caller stops and kills its engine. The lease only
-decides when others may take over. Clocks of several machines may differ by a few seconds: that costs time, and never a
+means that someone else owns the job now, and raises LostOwnership: the caller stops and kills its engine. The lease
+only decides when others may take over. Clocks of several machines may differ by seconds: that costs time, never a
 result.
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -51,7 +51,7 @@ class Range:
 class Truncation:
     """How long the texts are in tokens. `bins` are (from, to, share of texts); `cut` is the share that is shortened.
 
-    `measured` is how many training texts were counted with the model's own tokenizer; 0 means estimated from characters.
+    `measured` is how many training texts were counted with the model's own tokenizer; 0 means guessed from characters.
     """
 
     max_length: int
@@ -64,7 +64,7 @@ class Truncation:
 
 @dataclass(frozen=True)
 class Plan:
-    """What would happen. `errors` maps fields to sentences; `checks` are the gates; `spec` is None while either fails."""
+    """What would happen. `errors` maps fields to sentences, `checks` are the gates; with errors, `spec` is None."""
 
     recipe: Recipe | None
     method: str
@@ -171,14 +171,8 @@ def plan(
         return found
     spec = _freeze(found, dataset_version, base_model)
     if isinstance(spec, SpecError):
-        return _with(found, errors={"dataset_version": str(spec)})
-    return _estimate(_with(found, spec=spec), dataset_version, base_model)
-
-
-def _with(plan: Plan, **changes: Any) -> Plan:
-    from dataclasses import replace
-
-    return replace(plan, **changes)
+        return replace(found, errors={"dataset_version": str(spec)})
+    return _estimate(replace(found, spec=spec), dataset_version, base_model)
 
 
 def _name_errors(use_case: UseCase, model_name: str) -> dict[str, str]:
@@ -232,7 +226,8 @@ def split_files(version: DatasetVersion) -> dict[str, SplitFile]:
 
 
 def _freeze(plan: Plan, version: DatasetVersion, base_model: BaseModel) -> RunSpec | SpecError:
-    assert plan.recipe is not None and version.commit is not None
+    assert plan.recipe is not None
+    assert version.commit is not None
     text, label = columns_of(version)
     spec = RunSpec(
         recipe=plan.recipe.name,
@@ -285,7 +280,7 @@ def _estimate(plan: Plan, version: DatasetVersion, base_model: BaseModel) -> Pla
     rivals = (sum(plan.rows.values()) * tokens) if "frozen_embeddings" in plan.baselines else 0
     work = per_token * seen + 2 * body * (checked + rivals)
     seconds, calibrated = _seconds(work, base_model, plan.method)
-    return _with(
+    return replace(
         plan,
         truncation=truncation,
         steps_per_epoch=per_epoch,

@@ -105,7 +105,8 @@ def _queue(
     key: str,
     retry_of: TrainingJob | None = None,
 ) -> TrainingJob:
-    assert planned.spec is not None and planned.recipe is not None
+    assert planned.spec is not None
+    assert planned.recipe is not None
     now = timezone.now()
     job = TrainingJob.objects.create(
         team_id=use_case.team_id,
