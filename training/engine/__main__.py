@@ -26,7 +26,7 @@ def main() -> int:
     events = take_over_stdout()
     process.die_with_parent()
     process.lead_a_group()
-    process.stay_offline()
+    process.prepare_libraries()
     stop = StopSignal()
     try:
         stop.install()

@@ -18,20 +18,22 @@ An error answers ``{"error": {code, message, advice}}`` with status 401, 404, 40
 
 import argparse
 import asyncio
+import contextlib
 import hmac
 import json
 import os
+import signal
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from training.engine import process
 
-process.stay_offline()
+process.prepare_libraries()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -229,10 +231,19 @@ def main(argv: list[str] | None = None) -> int:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     application = Application(token, arguments.memory_mb * 2**20, device)
     settings = uvicorn.Config(application, log_level="warning", lifespan="on", timeout_graceful_shutdown=10)
+
+    class Server(uvicorn.Server):
+        """Ends quietly; uvicorn would raise the signal again once it has shut down."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self.handle_exit, number, None)
+            yield
+
     try:
-        asyncio.run(uvicorn.Server(settings).serve(sockets=[listener]))
-    except KeyboardInterrupt:
-        pass
+        asyncio.run(Server(settings).serve(sockets=[listener]))
     finally:
         if arguments.socket:
             Path(arguments.socket).unlink(missing_ok=True)
