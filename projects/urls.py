@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from projects.views import teams, use_case_parts, use_cases
+from projects.views import datasets, teams, uploads, use_case_parts, use_cases, versions
 
 app_name = "projects"
 
@@ -32,4 +32,31 @@ urlpatterns = [
     path("use-cases/<int:pk>/<slug:part>/new/", use_case_parts.edit, name="use_case_part_new"),
     path("use-cases/<int:pk>/<slug:part>/<int:row>/", use_case_parts.edit, name="use_case_part"),
     path("use-cases/<int:pk>/<slug:part>/<int:row>/remove/", use_case_parts.remove, name="use_case_part_remove"),
+    path("datasets/", datasets.listing, name="datasets"),
+    path("datasets/export.csv", datasets.export, name="datasets_export"),
+    path("datasets/new/", datasets.create, name="dataset_new"),
+    path("datasets/<str:team>/<str:name>/", datasets.detail, name="dataset"),
+    path("datasets/<str:team>/<str:name>/edit/", datasets.edit, name="dataset_edit"),
+    path("datasets/<str:team>/<str:name>/history/", datasets.past, name="dataset_history"),
+    path("datasets/<str:team>/<str:name>/shares/", datasets.share, name="dataset_share"),
+    path("datasets/<str:team>/<str:name>/shares/<int:pk>/end/", datasets.unshare, name="dataset_unshare"),
+    path("datasets/<str:team>/<str:name>/upload/", uploads.upload, name="dataset_upload"),
+    path("datasets/<str:team>/<str:name>/versions/<int:number>/", versions.detail, name="dataset_version"),
+    path("datasets/<str:team>/<str:name>/versions/<int:number>/columns/", uploads.columns, name="dataset_columns"),
+    path("datasets/<str:team>/<str:name>/versions/<int:number>/progress/", uploads.progress, name="dataset_progress"),
+    path("datasets/<str:team>/<str:name>/versions/<int:number>/errors.csv", uploads.errors, name="dataset_errors"),
+    path("datasets/<str:team>/<str:name>/versions/<int:number>/rows/", versions.rows, name="dataset_rows"),
+    path("datasets/<str:team>/<str:name>/versions/<int:number>/changes/", versions.changes, name="dataset_changes"),
+    path("datasets/<str:team>/<str:name>/versions/<int:number>/files/", versions.files, name="dataset_files"),
+    path(
+        "datasets/<str:team>/<str:name>/versions/<int:number>/files/<path:path>",
+        versions.download,
+        name="dataset_download",
+    ),
+    path("datasets/<str:team>/<str:name>/versions/<int:number>/use/", versions.use, name="dataset_use"),
+    path("datasets/<str:team>/<str:name>/versions/<int:number>/clearances/", versions.clear, name="dataset_clear"),
+    path(
+        "datasets/<str:team>/<str:name>/versions/<int:number>/datasheet/", versions.datasheet, name="dataset_datasheet"
+    ),
+    path("datasets/<str:team>/<str:name>/versions/<int:number>/withdraw/", versions.withdraw, name="dataset_withdraw"),
 ]

@@ -6,7 +6,7 @@ import csv
 
 from django.contrib import messages
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import Count, F, Window
+from django.db.models import Count, F, Prefetch, Window
 from django.db.models.functions import RowNumber
 from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from governance.interfaces.declared import declares
 from governance.interfaces.paging import keyset
-from governance.models import ApprovalRequest
+from governance.models import ApprovalRequest, Decision
 from governance.policy import Gate
 from projects.forms import MoveForm, ProposalForm, UseCaseFilter, UseCaseForm
 from projects.models import DatasetClearance, StrategicGoal, Team, UseCase
@@ -334,7 +334,7 @@ def reviews(request, pk):
         ApprovalRequest.objects.visible_to(request.user)
         .about(use_case)
         .select_related("requester")
-        .prefetch_related("decisions__approver")
+        .prefetch_related(Prefetch("decisions", Decision.objects.select_related("approver")))
         .defer("snapshot")
         .order_by("-requested_at", "-pk")[:50]
     )
