@@ -8,3 +8,7 @@ class GovernanceConfig(AppConfig):
 
     name = "governance"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self):
+        """Let the OpenAPI document know how callers prove who they are."""
+        from governance.interfaces import schema  # noqa: F401 - registers itself

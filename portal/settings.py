@@ -306,6 +306,15 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "UseCaseStage": "projects.models.use_cases.Stage",
+        "DatasetVersionState": "projects.models.DatasetVersion.State",
+        "BaseModelState": "training.models.BaseModel.State",
+        "JobState": "training.models.TrainingJob.State",
+        "ModelVersionState": "training.models.ModelVersion.State",
+        "PublicationState": "training.models.Publication.State",
+        "ApprovalState": "governance.models.ApprovalRequest.State",
+    },
 }
 
 # Tells every caller how long the server took and how many queries it made; for measuring, not for the open network.
