@@ -7,9 +7,11 @@ import zoneinfo
 
 from django import forms
 from django.utils import timezone
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from governance.models import Decision, User
+from governance.models.roles import ROLE_CHOICES
 from governance.policy import ORGANISATION_ROLES, ROLE_PERMISSIONS, Role, TokenScope
 from governance.services import access, tokens
 
@@ -26,9 +28,9 @@ SCOPE_WORDS = {
 def role_choices(*, organisation: bool | None = None) -> list[tuple[str, str]]:
     """Return (value, label) of the roles held in the organisation (True), in one team (False), or all (None)."""
     return [
-        (role.value, role.value.replace("_", " ").capitalize())
-        for role in Role
-        if organisation is None or (role in ORGANISATION_ROLES) == organisation
+        (value, label)
+        for value, label in ROLE_CHOICES
+        if organisation is None or (Role(value) in ORGANISATION_ROLES) == organisation
     ]
 
 
@@ -196,7 +198,7 @@ class TokenForm(forms.Form):
     )
     scopes = forms.MultipleChoiceField(
         label=_("What it may be used for"),
-        choices=[(scope.value, words) for scope, words in SCOPE_WORDS.items()],
+        choices=[(scope.value, format_lazy("{}: {}", scope.value, words)) for scope, words in SCOPE_WORDS.items()],
         widget=forms.CheckboxSelectMultiple,
         help_text=_("A token never may more than you. Choose as little as its program needs."),
         error_messages={"required": _("Choose at least one.")},

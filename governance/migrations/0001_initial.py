@@ -328,7 +328,7 @@ class Migration(migrations.Migration):
                             ("domain_expert", "Domain expert"),
                             ("data_steward", "Data steward"),
                             ("data_scientist", "Data scientist"),
-                            ("ml_engineer", "Ml engineer"),
+                            ("ml_engineer", "ML engineer"),
                             ("team_owner", "Team owner"),
                             ("guest", "Guest"),
                             ("reviewer", "Reviewer"),

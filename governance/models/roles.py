@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from governance.policy import Role
 
-ROLE_CHOICES = [(role.value, role.value.replace("_", " ").capitalize()) for role in Role]
+ROLE_CHOICES = [(role.value, role.value.replace("_", " ").capitalize().replace("Ml ", "ML ")) for role in Role]
 
 
 class RoleAssignmentQuerySet(models.QuerySet):

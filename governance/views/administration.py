@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from governance.forms import DeactivateForm, PersonForm, RoleGrantForm, permissions_of
+from governance.forms import DeactivateForm, PersonForm, RoleGrantForm, permissions_of, role_choices
 from governance.interfaces.declared import declares
 from governance.interfaces.paging import keyset
 from governance.models import LedgerEntry, RoleAssignment, Share, User
@@ -42,7 +42,7 @@ def people(request):
         "state": state,
         "words": words,
         "role": role,
-        "roles": [(r.value, r.value.replace("_", " ").capitalize()) for r in Role],
+        "roles": role_choices(),
         "may_manage": access.organisation_allows(request.user, Permission.PERSON_MANAGE),
         "teams": access.organisation_allows(request.user, Permission.TEAM_VIEW),
     }

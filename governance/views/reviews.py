@@ -143,6 +143,24 @@ def _parts(asked: ApprovalRequest, changes: list[wording.Change], comments: list
     ]
 
 
+def _checklist(asked: ApprovalRequest, subject) -> list[dict]:
+    """Return the gate's conditions as they stood, each with a link that the reader of the review can follow.
+
+    A condition's own link leads to where it is put right, often the requester's form; once it is met, the evidence is
+    the subject itself.
+    """
+    own = subject.get_absolute_url() if subject is not None else ""
+    return [
+        {
+            "label": check["label"],
+            "met": check["met"],
+            "note": "" if check["met"] else check["advice"],
+            "url": own if check["met"] and check["url"].endswith("/edit/") else check["url"],
+        }
+        for check in asked.snapshot["checklist"]
+    ]
+
+
 def _why_not(user, asked: ApprovalRequest, decisions: list[Decision]) -> str:
     """Return why the reader cannot decide, in one sentence; an empty string where they can."""
     if asked.state != ApprovalRequest.State.OPEN:
@@ -203,7 +221,7 @@ def _page(request, asked, *, decision=None, comment=None, status=200):
         stale = wording.changes(approvals.drift(asked))
     why_not = _why_not(user, asked, decisions)
     parts = _parts(asked, changes, comments)
-    unmet = [check for check in asked.snapshot["checklist"] if not check["met"]]
+    checklist = _checklist(asked, subject)
     rule = GATES[gate]
     approved = [d for d in decisions if d.verdict == Decision.Verdict.APPROVE]
     context = {
@@ -216,8 +234,8 @@ def _page(request, asked, *, decision=None, comment=None, status=200):
         "changes": changes,
         "removed": [change for change in changes if change.kind == "removed"],
         "stale": stale,
-        "checklist": asked.snapshot["checklist"],
-        "met": len(asked.snapshot["checklist"]) - len(unmet),
+        "checklist": checklist,
+        "met": sum(check["met"] for check in checklist),
         "outstanding": approvals.outstanding(asked),
         "decisions": decisions,
         "approved": approved,
