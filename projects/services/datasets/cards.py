@@ -11,6 +11,7 @@ from typing import Any
 from huggingface_hub import DatasetCardData
 
 from projects.models import Dataset, DatasetVersion
+from projects.services.datasets import uploads
 
 MAX_LISTED = 100
 
@@ -50,7 +51,7 @@ def card(*, dataset: Dataset, version: DatasetVersion) -> str:
 
 
 def _head(dataset: Dataset, version: DatasetVersion) -> str:
-    splits = [name for name, rows in (version.split_rows or {}).items() if rows]
+    splits = [name for name, rows in _splits(version).items() if rows]
     data = DatasetCardData(
         license=dataset.licence.lower(),
         task_categories=["text-classification"],
@@ -64,6 +65,12 @@ def _head(dataset: Dataset, version: DatasetVersion) -> str:
         ],
     )
     return data.to_yaml().strip()
+
+
+def _splits(version: DatasetVersion) -> dict[str, int]:
+    # PostgreSQL's jsonb does not keep the order of keys.
+    rows = version.split_rows or {}
+    return {name: rows[name] for name in uploads.SPLITS if name in rows}
 
 
 def _size(rows: int) -> str:
@@ -84,7 +91,7 @@ def _table(rows: list[tuple[Any, ...]], head: tuple[str, ...] = ("", "")) -> str
 
 
 def _composition(version: DatasetVersion, profile: dict[str, Any]) -> str:
-    splits = version.split_rows or {}
+    splits = _splits(version)
     said = [f"{version.rows:,} rows: {', '.join(f'{rows:,} {name}' for name, rows in splits.items())}."]
     classes = (profile.get("labels") or {}).get("classes") or []
     if classes:
