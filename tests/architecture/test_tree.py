@@ -37,8 +37,9 @@ VAGUE = re.compile(r"(Manager|Handler|Helper|Processor|Utils?)$")
 GIVEN_BASES = re.compile(r"(Manager|Handler)(\.from_queryset\(\))?$")
 LINES = 600
 MACHINE = re.compile(
-    "|".join(["/" + "root/", "/" + "home/", "/" + "work/", "/" + "opt/", "/" + "Users/", "C:" + r"\\"])
-    + "|"
+    r"(?<![\w}.])("
+    + "|".join(["/" + "root/", "/" + "home/", "/" + "work/", "/" + "opt/", "/" + "Users/", "C:" + r"\\"])
+    + ")|"
     + "|".join(
         ["pypi" + r"\.org", "python" + "hosted", "npm" + r"js\.", "download" + r"\.pytorch", "extra-" + "index-url="]
     )
