@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +30,15 @@ FILLERS = ["please", "my", "the", "is", "today", "again", "help", "with", "canno
 QUICK = {"epochs": 2, "batch_size": 8, "precision": "fp32", "head_start": "random", "learning_rate": 3e-3}
 
 
-def make_tiny_model(folder: Path, *, seed: int = 0) -> Path:
-    """Write a one-layer BERT of 16 dimensions with random weights and a word tokenizer; transformers can load it."""
+def make_tiny_model(folder: Path, *, seed: int = 0, words: Sequence[str] = ()) -> Path:
+    """Write a one-layer BERT of 16 dimensions with random weights and a word tokenizer; transformers can load it.
+
+    The tokenizer knows `words`, or else the words of `make_rows`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    known = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *FILLERS, *(word for words in WORDS.values() for word in words)]
+    words = words or [*FILLERS, *(word for group in WORDS.values() for word in group)]
+    known = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words]
     hidden, wide, positions = 16, 32, 32
 
     def weights(*shape: int) -> np.ndarray:
