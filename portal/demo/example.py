@@ -1,7 +1,7 @@
 """Lays out the worked example through the same services that people use, so that every gate is really passed.
 
-Each step looks whether it was done and does it otherwise: loading twice changes nothing. The example's decisions are made
-in the personas' names, which the notes say.
+Each step looks whether it was done and does it otherwise: loading twice changes nothing. The example's decisions are
+made in the personas' names, which the notes say.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def load_use_cases(team: Team) -> UseCase:
         use_cases.change(
             actor=bob,
             use_case=warning,
-            human_oversight="The security team reads each warning and closes it or acts; nothing is done automatically.",
+            human_oversight="The security team reads each warning and closes it or acts; nothing happens by itself.",
         )
         use_cases.set_objectives(
             actor=bob,
@@ -246,8 +246,8 @@ def load_base_model() -> BaseModel:
         origin="Trained by the sentence-transformers project.",
         task="sentence similarity",
         languages="en",
-        description="A small encoder of six layers that turns a text into 384 numbers. Quick on a CPU, and a good start "
-        "for classifiers of short English texts.",
+        description="A small encoder of six layers that turns a text into 384 numbers. Quick on a CPU, and a good "
+        "start for classifiers of short English texts.",
     )
     if model.state != BaseModel.State.ALLOWED:
         model = base_models.allow(

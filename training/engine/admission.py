@@ -21,6 +21,8 @@ ARCHITECTURES = (
     "roberta",
     "xlm-roberta",
 )
+# Decoders that generate text. They may stand in the catalogue; no recipe of this version trains them.
+GENERATORS = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "smollm3")
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".md", ".jinja")
 BARE_NAMES = ("LICENSE", "NOTICE", ".gitattributes", "vocab", "merges")
 

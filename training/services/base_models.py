@@ -151,10 +151,11 @@ def inspect(folder: Path) -> Inspection:
             raise Refused(f"The model has no {required}.", advice="Import it with its configuration and tokenizer.")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     family = config.get("model_type") if isinstance(config, dict) else None
-    if family not in admission.ARCHITECTURES:
+    known = (*admission.ARCHITECTURES, *admission.GENERATORS)
+    if family not in known:
         raise Refused(
             f"The architecture {family!r} is not on the list.",
-            advice=f"Choose a model of one of these: {', '.join(admission.ARCHITECTURES)}.",
+            advice=f"Choose a model of one of these: {', '.join(known)}.",
         )
     weights = [name for name in names if name.endswith(".safetensors")]
     if not weights:

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from governance.services import access
 from portal import welcome
 from portal.demo import example
+from portal.demo import language_model as loader
 
 
 class Command(BaseCommand):
@@ -21,24 +22,31 @@ class Command(BaseCommand):
         parser.add_argument(
             "--links", action="store_true", help="print one-click sign-in links (DEBUG on loopback only)"
         )
+        parser.add_argument(
+            "--language-model", action="store_true", help="add SmolLM2 to the catalogue (fetches 93 MB)"
+        )
         parser.add_argument("--new-passwords", action="store_true", help="give every persona a new random password")
 
-    def handle(self, *, follow, links, new_passwords, **_):
+    def handle(self, *, follow, links, new_passwords, language_model, **_):
         """Load, or do what the options ask."""
         try:
             if follow:
                 self.stdout.write(example.follow())
                 return
-            made = example.renew_passwords() if new_passwords else example.load_people()
+            # Passwords are told before anything else can go wrong: they are known to nobody afterwards.
+            self._introduce(example.renew_passwords() if new_passwords else example.load_people())
             if not new_passwords:
                 team = example.load_team()
                 use_case = example.load_use_cases(team)
                 version = example.load_dataset(team, use_case)
                 example.load_job(team, use_case, version, example.load_base_model())
+            if language_model:
+                self.stdout.write(f"The catalogue holds {loader.load().title}.")
+        except loader.Unavailable as error:
+            raise CommandError(str(error)) from error
         except access.Denied as error:
             missing = "".join(f"\n  - {line}" for line in error.missing)
             raise CommandError(f"{error.reason}{missing}") from error
-        self._introduce(made)
         if links:
             self._links()
 

@@ -18,8 +18,8 @@ from governance.services.approvals import Check
 from projects.models import DatasetVersion, UseCase
 from projects.models.teams import SLUG
 from projects.services import repositories
+from training.engine import admission, recipes
 from training.engine import baselines as engine_baselines
-from training.engine import recipes
 from training.engine.hyperparameters import HyperparameterError, Recipe, resolve
 from training.engine.spec import BaseModelSource, DatasetSource, RunSpec, SpecError, SplitFile
 from training.models import BaseModel, RegisteredModel, TrainingJob
@@ -153,6 +153,11 @@ def plan(
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         errors["seed"] = "The seed must be a whole number from 0 to 4294967295."
     errors |= _name_errors(use_case, model_name) | _data_errors(dataset_version)
+    if base_model.family not in admission.ARCHITECTURES:
+        errors["base_model"] = (
+            f"{base_model.title} generates text; this kind of training needs an encoder, such as one of the family "
+            f"{', '.join(admission.ARCHITECTURES[:3])}."
+        )
     chosen = method or (declared.methods[0] if declared else "")
     found = Plan(
         recipe=declared,
