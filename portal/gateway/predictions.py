@@ -1,7 +1,7 @@
 """Calling a published model: the one way in, for the page and for the API.
 
-The gate is asked at the time of the call, the texts go to the engine process and nowhere else, and one ledger entry says
-who called which version with how much; it holds a hash and counts, never the text.
+The gate is asked at the time of the call, the texts go to the engine process and nowhere else, and one ledger entry
+says who called which version with how much; it holds a hash and counts, never the text.
 """
 
 from __future__ import annotations

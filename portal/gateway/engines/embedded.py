@@ -1,4 +1,4 @@
-"""The engine process on this machine: published classifiers behind a Unix socket (`python -m training.engine.serve`)."""
+"""The engine process on this machine: classifiers behind a Unix socket (`python -m training.engine.serve`)."""
 
 from __future__ import annotations
 
