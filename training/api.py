@@ -440,7 +440,7 @@ class Publications(rest.ViewSet):
 
 
 class Router(SimpleRouter):
-    """Adds the addresses of models, which name a team and a model and not a number."""
+    """Adds the addresses of models, which are found by team and name and not by number."""
 
     def get_urls(self):
         """Return the routes of the view sets and those of models."""
@@ -448,6 +448,7 @@ class Router(SimpleRouter):
         version = f"{model}versions/<int:number>/"
         return [
             *super().get_urls(),
+            path("models/", Models.as_view({"get": "list"}), name="model-list"),
             path(model, Models.as_view({"get": "show"}), name="model-show"),
             path(f"{model}versions/", Models.as_view({"get": "versions"}), name="model-versions"),
             path(version, Models.as_view({"get": "version"}), name="model-version"),
@@ -461,5 +462,4 @@ router = Router()
 router.register("base-models", BaseModels, basename="base-model")
 router.register("recipes", Recipes, basename="recipe")
 router.register("jobs", Jobs, basename="job")
-router.register("models", Models, basename="model")
 router.register("publications", Publications, basename="publication")

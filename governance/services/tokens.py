@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from governance.actions import Action
-from governance.models import ApiToken, User
+from governance.models import ApiToken, IdempotencyKey, User
 from governance.policy import Permission, TokenScope
 from governance.services import access, ledger
 
@@ -106,3 +106,10 @@ def authenticate(secret: str) -> ApiToken | None:
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+@transaction.atomic
+def forget_answers(*, actor: User, older_than: timedelta) -> int:
+    """Forget the answers kept for repeated calls that are too old to be repeated; return how many. For the scheduler."""
+    access.require(actor, Permission.SITE_ADMINISTER)
+    return IdempotencyKey.objects.filter(created_at__lt=timezone.now() - older_than).delete()[0]

@@ -28,6 +28,7 @@ _EFFECT = (
 _OWN = "it asks whether the token is the person's own, which no permission can say, and refuses everyone else"
 _FENCED = "the fencing token of the claim is the right to write, and it is checked in the same statement"
 _RUNG = "a doorbell names an id and no person: it acts as the system, on behalf of the person who uploaded, and says so"
+_COPIES = "it forgets copies of answers; what the calls did is recorded"
 _PULSE = "a sign of life is no act: starting, ending and losing a job are recorded"
 EXCEPTIONS: dict[tuple[str, str, str], str] = {
     **{("projects/services/repositories.py", "store_blob", point): _BYTES for point in ALL},
@@ -42,6 +43,7 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     ("training/services/registry.py", "closed", "access"): _EFFECT,
     **{("governance/services/tokens.py", "authenticate", point): _SECRET for point in ALL},
     ("governance/services/tokens.py", "create", "access"): _OWN,
+    ("governance/services/tokens.py", "forget_answers", "ledger"): _COPIES,
     ("projects/services/datasets/imports.py", "run_import", "keywords"): _RUNG,
     ("projects/services/datasets/imports.py", "run_import", "actor"): _RUNG,
     ("training/services/jobs/ownership.py", "heartbeat", "transaction"): _FENCED,

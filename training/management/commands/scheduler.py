@@ -12,18 +12,17 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import Error, close_old_connections, connection, transaction
-from django.utils import timezone
+from django.db import Error, close_old_connections, connection
 
-from governance.models import IdempotencyKey, User
-from governance.services import roles
+from governance.models import User
+from governance.services import roles, tokens
 from projects.services import datasets
 from training import supervisor
 from training.services import jobs
 
 logger = logging.getLogger(__name__)
 
-KEYS_KEPT_HOURS = 24
+ANSWERS_KEPT = timedelta(hours=24)
 LONGEST_PAUSE = 15.0
 
 
@@ -38,7 +37,7 @@ class Duty:
 
 
 class Command(BaseCommand):
-    help = "Requeue lost work, ring for waiting jobs, end expired roles, forget old idempotency keys; until stopped."
+    help = "Requeue lost work, ring for waiting jobs, end expired roles, forget old answers; until stopped."
 
     def add_arguments(self, parser):
         """Declare --once."""
@@ -69,7 +68,11 @@ def _duties() -> list[Duty]:
         Duty("sweep jobs", sweep, lambda: jobs.sweep(actor=User.objects.system())),
         Duty("requeue imports", sweep, lambda: datasets.requeue_lost(actor=User.objects.system())),
         Duty("expire roles", 30, lambda: roles.expire(actor=User.objects.system())),
-        Duty("forget idempotency keys", 600, _forget_keys),
+        Duty(
+            "forget old answers",
+            600,
+            lambda: tokens.forget_answers(actor=User.objects.system(), older_than=ANSWERS_KEPT),
+        ),
         Duty("prune run folders", 3600, supervisor.prune),
     ]
 
@@ -90,10 +93,3 @@ def _do(duty: Duty) -> bool:
         logger.info("%s: %s", duty.name.capitalize(), done)
     duty.due = time.monotonic() + duty.every
     return True
-
-
-@transaction.atomic
-def _forget_keys() -> int:
-    """Forget answers that are old enough for their request not to be repeated any more."""
-    old = timezone.now() - timedelta(hours=KEYS_KEPT_HOURS)
-    return IdempotencyKey.objects.filter(created_at__lt=old).delete()[0]
