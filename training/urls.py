@@ -9,6 +9,7 @@ app_name = "training"
 urlpatterns = [
     path("training/", jobs.listing, name="jobs"),
     path("training/new/", jobs.create, name="job_new"),
+    path("training/new/options/<slug:field>/", jobs.options, name="job_options"),
     path("training/compare/", jobs.compare, name="compare"),
     path("training/jobs/<int:pk>/", jobs.detail, name="job"),
     path("training/jobs/<int:pk>/events/", jobs.events, name="job_events"),

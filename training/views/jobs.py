@@ -7,9 +7,10 @@ import uuid
 from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.db.models import Max
-from django.http import StreamingHttpResponse
+from django.http import Http404, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from governance.interfaces.declared import declares
@@ -17,8 +18,8 @@ from governance.interfaces.paging import keyset
 from governance.policy import Permission
 from governance.services import access
 from training import streams
-from training.engine import spec
-from training.forms import JobFilter, JobForm
+from training.engine import baselines, spec
+from training.forms import JobFilter, JobForm, Picker
 from training.models import BaseModel, Evaluation, JobEvent, TrainingJob
 from training.services import jobs
 from training.views import reports
@@ -27,12 +28,12 @@ ORDER = ("-submitted_at", "-id")
 LOG_LINES = 200
 COMPARED = 6
 STAGE_WORDS = {
-    "verify": _("Check files"),
-    "prepare": _("Prepare data"),
-    "train": _("Train"),
-    "baselines": _("Baselines"),
-    "evaluate": _("Evaluate"),
-    "export": _("Export"),
+    "verify": gettext_lazy("Check files"),
+    "prepare": gettext_lazy("Prepare data"),
+    "train": gettext_lazy("Train"),
+    "baselines": gettext_lazy("Baselines"),
+    "evaluate": gettext_lazy("Evaluate"),
+    "export": gettext_lazy("Export"),
 }
 
 
@@ -56,30 +57,69 @@ def listing(request):
 @declares("job.submit")
 @require_http_methods(["GET", "POST"])
 def create(request):
-    """Describe a job, see its dry run in place, and queue it."""
+    """Describe a job, see its dry run in place, and queue it.
+
+    The button's `act` says what is asked: "refresh" draws the form anew after a choice on which others depend, "check"
+    is the dry run, "submit" queues the job. Without scripts each is a page of its own with the same content.
+    """
     if request.method == "GET":
-        initial = {
-            name: request.GET[name] for name in ("use_case", "dataset_version", "base_model") if name in request.GET
-        }
-        if "base_model" not in initial:
-            initial["base_model"] = (
-                BaseModel.objects.visible_to(request.user).allowed().values_list("pk", flat=True).first()
-            )
-        form = JobForm(user=request.user, initial=initial)
-        return render(request, "training/job_new.html", {"form": form, "key": uuid.uuid4().hex})
-    form = JobForm(request.POST, user=request.user)
-    plan = None
+        names = ("use_case", "dataset_version", "base_model", "model_name", "method", "preset")
+        form = JobForm(user=request.user, initial=_first_choices(request, names))
+        return _new_job(request, form, uuid.uuid4().hex)
+    act, key = request.POST.get("act", "check"), request.POST.get("key", "")[:64]
+    if act == "refresh":
+        typed = {name: value for name, value in request.POST.items() if name not in {"csrfmiddlewaretoken", "act"}}
+        return _new_job(request, JobForm(user=request.user, initial=typed), key)
+    form, plan = JobForm(request.POST, user=request.user), None
     if form.is_valid():
         plan = jobs.plan(actor=request.user, **form.arguments())
         form.note(plan.errors)
-        if request.POST.get("act") == "submit" and plan.ready:
-            job = jobs.submit(actor=request.user, key=request.POST.get("key", "")[:64], **form.arguments())
+        if act == "submit" and plan.ready:
+            job = jobs.submit(actor=request.user, key=key, **form.arguments())
             messages.success(request, _("The job is queued. You can close this page; the job goes on."))
             return redirect(job)
-    context = {"form": form, "plan": plan, "key": request.POST.get("key", "")[:64]}
+    refused = bool(form.errors) or (act == "submit" and plan is not None and not plan.ready)
+    return _new_job(request, form, key, plan, refused)
+
+
+def _first_choices(request, names) -> dict:
+    """Return what the address asks for, and the only or the newest allowed base model."""
+    initial = {name: request.GET[name] for name in names if request.GET.get(name)}
+    if "base_model" not in initial:
+        allowed = BaseModel.objects.visible_to(request.user).allowed().order_by("title", "pk")
+        initial["base_model"] = allowed.values_list("pk", flat=True).first()
+    return initial
+
+
+def _new_job(request, form: JobForm, key: str, plan=None, refused: bool = False):
+    context = {
+        "form": form,
+        "plan": plan,
+        "key": key,
+        "checked": form.is_bound,
+        "missing": [
+            {"label": check.label, "note": check.advice, "url": check.url} for check in plan.checks if not check.met
+        ]
+        if plan
+        else [],
+        "baselines": [reports.title_of(name) for name in baselines.names()],
+    }
     if getattr(request, "htmx", False):
-        return render(request, "training/_job_form.html", context)
-    return render(request, "training/job_new.html", context, status=422 if form.errors else 200)
+        return render(request, "training/_job_form.html", context | {"fragment": True})
+    return render(request, "training/job_new.html", context, status=422 if refused else 200)
+
+
+@declares("job.submit")
+@require_GET
+def options(request, field):
+    """Offer what matches the words typed into a search field of the form; a fragment for a datalist."""
+    form = JobForm(user=request.user)
+    picker = form.fields.get(field)
+    if not isinstance(picker, Picker):
+        raise Http404
+    words = request.GET.get(field, "").strip()[:100]
+    found = [picker.named(row) for row in picker.find(words)] if len(words) > 1 else []
+    return render(request, "training/_options.html", {"found": found})
 
 
 def _visible(request, pk: int) -> TrainingJob:
