@@ -214,7 +214,7 @@ def bytes_(value: Any) -> str:
             break
         number /= 1024
     decimals = 0 if unit == "B" or number >= 100 else 1
-    return f"{number_format(number, decimals)} {unit}"
+    return f"{_digits(number, decimals)} {unit}"
 
 
 @register.filter
@@ -224,7 +224,7 @@ def duration(value: Any) -> str:
     if number is None:
         return "–"
     if number < 10:
-        return f"{number_format(number, 0 if number == int(number) else 2)} s"
+        return f"{_digits(number, 0 if number == int(number) else 2)} s"
     whole = round(number)
     days, rest = divmod(whole, 86400)
     hours, rest = divmod(rest, 3600)
@@ -234,11 +234,16 @@ def duration(value: Any) -> str:
     return " ".join(f"{amount} {unit}" for amount, unit in parts[first : first + 2] if amount)
 
 
+def _digits(number: float, decimals: int) -> str:
+    """The number with so many decimals, rounded: Django's own function cuts, so that 8 of 9 would read 88.8 %."""
+    return number_format(round(number, decimals), decimals)
+
+
 @register.filter
 def percent(value: Any, decimals: int = 1) -> str:
     """A share between 0 and 1 as a percentage: 0.935 -> "93.5 %"."""
     number = _number(value)
-    return "–" if number is None else f"{number_format(number * 100, decimals)} %"
+    return "–" if number is None else f"{_digits(number * 100, decimals)} %"
 
 
 @register.filter
@@ -250,10 +255,10 @@ def compact(value: Any) -> str:
     for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e4, "k")):
         if abs(number) >= size:
             scaled = number / (1e3 if unit == "k" else size)
-            return f"{number_format(scaled, 0 if abs(scaled) >= 100 else 1)} {unit}"
+            return f"{_digits(scaled, 0 if abs(scaled) >= 100 else 1)} {unit}"
     if number == int(number):
         return number_format(int(number), 0, force_grouping=True)
-    return number_format(number, 2)
+    return _digits(number, 2)
 
 
 def _number(value: Any) -> float | None:

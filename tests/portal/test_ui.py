@@ -71,7 +71,7 @@ def test_counts_are_compact(value, shown):
 
 
 def test_shares_are_percentages():
-    assert ui.percent(0.9345) == "93.5 %" or ui.percent(0.9345) == "93.4 %"
+    assert ui.percent(8 / 9) == "88.9 %"
     assert ui.percent(1, 0) == "100 %"
     assert ui.percent(None) == "–"
 
