@@ -1,7 +1,7 @@
 """From a CSV to a published classifier that somebody calls, through the REST API alone, as three people.
 
-Bob builds, Carol reviews, an employee calls. Each step says what it did; the gates that refuse say why. It needs Python,
-httpx, a running Gatehouse, and four environment variables:
+Bob builds, Carol reviews, an employee calls. Each step says what it did; the gates that refuse say why. It needs
+Python, httpx, a running Gatehouse, and four environment variables:
 
     GATEHOUSE_URL       where it runs, such as http://127.0.0.1:8000
     BUILDER_TOKEN       of a team's engineer who is also its data steward: scopes read, write, train
