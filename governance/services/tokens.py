@@ -110,6 +110,6 @@ def _digest(secret: str) -> str:
 
 @transaction.atomic
 def forget_answers(*, actor: User, older_than: timedelta) -> int:
-    """Forget the answers kept for repeated calls that are too old to be repeated; return how many. For the scheduler."""
+    """Forget answers kept for repeated calls that are too old to be repeated; return how many. For the scheduler."""
     access.require(actor, Permission.SITE_ADMINISTER)
     return IdempotencyKey.objects.filter(created_at__lt=timezone.now() - older_than).delete()[0]
