@@ -415,7 +415,11 @@ def drift(request: ApprovalRequest) -> list[Difference]:
     if request.subject is None:
         return []
     now = canonical.plain(request.subject.approval_material(Gate(request.gate)))
-    return compare(request.snapshot["material"], now)
+    found = compare(request.snapshot["material"], now)
+    if not found and now != request.snapshot["material"]:
+        # Reads alike and is not: a number that became a text, say. The digest differs, so the page has to say so.
+        return [Difference("Form of the record", "as it was asked", "another form with the same words")]
+    return found
 
 
 def flatten(material: dict) -> list[tuple[str, str]]:
@@ -442,8 +446,11 @@ def _word(value) -> str:
     return "" if value is None else str(value)
 
 
-def outstanding(request: ApprovalRequest) -> list[str]:
-    """Return what is still missing before the gate opens, each a sentence."""
+def outstanding(request: ApprovalRequest, *, changed: bool | None = None) -> list[str]:
+    """Return what is still missing before the gate opens, each a sentence.
+
+    `changed` says whether the subject differs from what was asked, where the caller knows it already.
+    """
     if request.state != State.OPEN:
         return []
     rule = GATES[Gate(request.gate)]
@@ -453,6 +460,9 @@ def outstanding(request: ApprovalRequest) -> list[str]:
         left = rule.quorum - approved
         noun = "reviewer" if left == 1 else "reviewers"
         missing.append(f"{left} more {noun} other than {request.requester} must approve.")
-    if request.subject is not None and digest_of(request.subject, Gate(request.gate)) != request.digest:
+    if changed is None:
+        subject = request.subject
+        changed = subject is not None and digest_of(subject, Gate(request.gate)) != request.digest
+    if changed:
         missing.append("The subject changed after the request; it must be asked again.")
     return missing

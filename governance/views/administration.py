@@ -119,7 +119,8 @@ def grant(request, pk):
             if assignment.scope_id in {None, scope_id}
             for permission in permissions_of(assignment.role)
         }
-        preview = {**arguments, "new": sorted(new - has), "already": sorted(new & has)}
+        label = dict(role_choices())[arguments["role"]].lower()
+        preview = {**arguments, "label": label, "new": sorted(new - has), "already": sorted(new & has)}
         return _person(request, user, grant=form, preview=preview)
     try:
         assignment = roles.grant(actor=request.user, **arguments)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Prefetch, Q
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
+from governance.actions import Action
 from governance.forms import CommentForm, DecisionForm
 from governance.interfaces import wording
 from governance.interfaces.declared import declares
@@ -112,9 +113,8 @@ class Event:
 
 
 _EVENTS = {
-    "approval.requested": (gettext_lazy("asked for approval"), "review", "info"),
-    "approval.withdrawn": (gettext_lazy("withdrew the request"), "minus", ""),
-    "approval.lapsed": (gettext_lazy("changed the subject, so the request lapsed"), "warning", "warn"),
+    Action.APPROVAL_WITHDRAWN: (gettext_lazy("withdrew the request"), "minus", ""),
+    Action.APPROVAL_LAPSED: (gettext_lazy("changed the subject, so the request lapsed"), "warning", "warn"),
 }
 _VERDICTS = {
     "approve": (gettext_lazy("approved"), "check-circle", "good"),
@@ -124,12 +124,21 @@ _VERDICTS = {
 
 
 def _visible(request, pk) -> ApprovalRequest:
-    return get_object_or_404(
+    """Return the request with its subject, each in one query, and what the page draws of them."""
+    asked = get_object_or_404(
         ApprovalRequest.objects.visible_to(request.user)
         .select_related("requester", "content_type")
-        .prefetch_related("decisions__approver"),
+        .prefetch_related(Prefetch("decisions", Decision.objects.select_related("approver"))),
         pk=pk,
     )
+    model = asked.content_type.model_class()
+    if model is not None:
+        direct = [column.name for column in model._meta.concrete_fields if column.many_to_one]
+        # What the material and the evidence both read is fetched once, where the subject names it.
+        shared = getattr(model, "APPROVAL_PREFETCH", ())
+        rows = model._default_manager.select_related(*direct).prefetch_related(*shared)
+        asked.subject = rows.filter(pk=asked.object_id).first() or asked.subject
+    return asked
 
 
 def _parts(asked: ApprovalRequest, changes: list[wording.Change], comments: list[ApprovalComment]) -> list[Part]:
@@ -188,7 +197,9 @@ def _evidence(subject) -> str | None:
 
 
 def _history(asked: ApprovalRequest, decisions, comments, entries) -> list[Event]:
-    found = []
+    found = [
+        Event(asked.requested_at, asked.requester, _("asked for approval"), "review", "info", asked.note, asked.digest)
+    ]
     for decision in decisions:
         what, icon, tone = _VERDICTS[decision.verdict]
         found.append(
@@ -201,7 +212,7 @@ def _history(asked: ApprovalRequest, decisions, comments, entries) -> list[Event
     for entry in entries:
         if entry.action in _EVENTS:
             what, icon, tone = _EVENTS[entry.action]
-            note = {"approval.requested": asked.note, "approval.lapsed": asked.closed_because}.get(entry.action, "")
+            note = asked.closed_because if entry.action == Action.APPROVAL_LAPSED else ""
             found.append(Event(entry.at, entry.actor, what, icon, tone, note, entry.subject_digest))
     return sorted(found, key=lambda event: event.at)
 
@@ -213,7 +224,17 @@ def _page(request, asked, *, decision=None, comment=None, status=200):
     gate = Gate(asked.gate)
     decisions = sorted(asked.decisions.all(), key=lambda d: (d.decided_at, d.pk))
     comments = list(asked.comments.select_related("author"))
-    entries = LedgerEntry.objects.about(asked).select_related("actor").defer("canonical").order_by("at", "id")[:200]
+    # Asking, commenting and deciding are rows of their own; who withdrew it or made it lapse is in the ledger alone.
+    ended = asked.state in {ApprovalRequest.State.WITHDRAWN, ApprovalRequest.State.LAPSED}
+    entries = (
+        LedgerEntry.objects.about(asked)
+        .filter(action__in=_EVENTS)
+        .select_related("actor")
+        .defer("canonical", "leaf_hash")
+        .order_by("at", "id")[:20]
+        if ended
+        else []
+    )
     before = approvals.previous(asked)
     changes = wording.changes(approvals.differences(before, asked)) if before else []
     stale = []
@@ -236,7 +257,7 @@ def _page(request, asked, *, decision=None, comment=None, status=200):
         "stale": stale,
         "checklist": checklist,
         "met": sum(check["met"] for check in checklist),
-        "outstanding": approvals.outstanding(asked),
+        "outstanding": approvals.outstanding(asked, changed=bool(stale)),
         "decisions": decisions,
         "approved": approved,
         "quorum": rule.quorum,
