@@ -135,9 +135,8 @@ def main() -> int:
     for title, value, goal, at_least in rows:
         good = value >= goal if at_least else value <= goal
         met = met and good
-        print(
-            f"{title}: {value:.3g} (goal: {'at least' if at_least else 'at most'} {goal:g}) {'met' if good else 'MISSED'}"
-        )
+        bound = "at least" if at_least else "at most"
+        print(f"{title}: {value:.3g} (goal: {bound} {goal:g}) {'met' if good else 'MISSED'}")
     return 0 if met else 1
 
 

@@ -12,7 +12,7 @@ from training.engine import checkpoints
 from training.engine.spec import EXIT_DONE, EXIT_STOPPED, Placement
 
 SETTINGS = {
-    "epochs": 4,
+    "epochs": 3,
     "checkpoint_seconds": 0,
     "evaluations_per_epoch": 2,
     "early_stopping": 3,
