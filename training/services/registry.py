@@ -90,6 +90,8 @@ def request_publication(
         raise Invalid(f"“{alias}” names the newest version; choose another alias.", field="alias")
     values = fields.clean(Publication, {"alias": alias, "intended_use": intended_use})
     model = RegisteredModel.objects.select_for_update().get(pk=version.model_id)
+    # Read again under the lock: the version may have been retired since the caller loaded it.
+    version = ModelVersion.objects.get(pk=version.pk)
     for waiting in model.publications.filter(state=State.PROPOSED, alias=values["alias"]):
         asked = ApprovalRequest.objects.about(waiting).open().first()
         same = (waiting.version_id, waiting.audience, waiting.intended_use) == (
@@ -279,9 +281,8 @@ def retire_version(*, actor: User, version: ModelVersion, reason: str) -> ModelV
     for publication in version.publications.filter(state__in=[State.PUBLISHED, State.SUSPENDED]):
         _stop(actor, publication, reason, State.RETIRED, Action.PUBLICATION_RETIRED)
     for publication in version.publications.filter(state=State.PROPOSED):
-        # What waits for review is no longer what was put before the reviewers.
-        approvals.lapse_changed(actor=actor, subject=publication)
-        _end(publication, State.DECLINED, "The version was retired.")
+        # What waits for review is no longer there to be published; `closed` ends the proposal with the request.
+        approvals.end(actor=actor, gate=Gate.MODEL_PUBLICATION, subject=publication, because="The version was retired.")
     ledger.record(
         Action.MODEL_VERSION_RETIRED,
         actor=actor,
