@@ -22,6 +22,7 @@ def clean(model: type[models.Model], values: dict[str, Any]) -> dict[str, Any]:
     cleaned = {}
     for name, value in values.items():
         field = model._meta.get_field(name)
+        assert isinstance(field, models.Field)
         if isinstance(value, str):
             value = value.strip()
         if field.is_relation:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.db import models, transaction
 from django.utils import timezone
@@ -147,7 +147,7 @@ def change(*, actor: User, use_case: UseCase, **values: Any) -> UseCase:
         use_case.version += 1
     use_case.changed_at = timezone.now()
     use_case.save()
-    details, texts = ledger.changes(before, after, free_text=UseCase.FREE_TEXT | set(PARTS))
+    details, texts = ledger.changes(before, after, free_text={*UseCase.FREE_TEXT, *PARTS})
     ledger.record(
         Action.USE_CASE_CHANGED,
         actor=actor,
@@ -234,7 +234,7 @@ def _replace(
         given = {name: item[name] for name in names if name in item}
         if row.pk is None:
             # A new row must be whole: what was not said takes the model's default, and a required field complains.
-            given = {name: given.get(name, model._meta.get_field(name).get_default()) for name in names}
+            given = {name: given[name] if name in given else getattr(row, name) for name in names}
         try:
             cleaned = fields.clean(model, given)
         except Invalid as error:
@@ -248,7 +248,11 @@ def _replace(
     rows.exclude(pk__in=kept).delete()
 
 
-_SETTERS = {"objectives": _set_objectives, "stakeholders": _set_stakeholders, "goals": _set_goals}
+_SETTERS: dict[str, Callable[[User, UseCase, Any], None]] = {
+    "objectives": _set_objectives,
+    "stakeholders": _set_stakeholders,
+    "goals": _set_goals,
+}
 
 
 # Stages
@@ -291,7 +295,7 @@ def submit(*, actor: User, use_case: UseCase, note: str = "") -> UseCase:
 
 def approved(*, actor: User, request: ApprovalRequest) -> None:
     """Move the use case on when its gate opens; called by `approvals` inside the decision's transaction."""
-    use_case = _lock(request.subject)
+    use_case = _lock(cast(UseCase, request.subject))
     if use_case.stage == Stage.SUBMITTED:
         _to_stage(actor, use_case, Stage.APPROVED, request=request.pk)
 
@@ -301,7 +305,7 @@ def closed(*, actor: User, request: ApprovalRequest) -> None:
 
     Called by `approvals` inside the transaction that ends the request.
     """
-    use_case = _lock(request.subject)
+    use_case = _lock(cast(UseCase, request.subject))
     if request.state == ApprovalRequest.State.REJECTED and use_case.stage == Stage.SUBMITTED:
         _to_stage(actor, use_case, Stage.REJECTED, request=request.pk)
     elif use_case.stage == Stage.SUBMITTED or (

@@ -101,7 +101,7 @@ def change(*, actor: User, dataset: Dataset, **values: Any) -> Dataset:
         return dataset
     dataset.changed_at = timezone.now()
     dataset.save()
-    details, texts = ledger.changes(before, after, free_text=Dataset.FREE_TEXT)
+    details, texts = ledger.changes(before, after, free_text=set(Dataset.FREE_TEXT))
     ledger.record(Action.DATASET_CHANGED, actor=actor, subject=dataset, details=details, texts=texts)
     _lapse(actor, DatasetClearance.objects.filter(version__dataset=dataset))
     return dataset

@@ -393,7 +393,7 @@ def _split(whole: Path, options: uploads.Options, folder: Path) -> tuple[dict[st
 def _check_splits(laid: dict[str, Path], options: uploads.Options) -> None:
     """Every label needs two rows to learn from and one to be measured by."""
     counts = {
-        name: Counter(row[options.label_column] for row in tables.iterate(path, [options.label_column]))
+        name: Counter(row[options.label_column] or "" for row in tables.iterate(path, [options.label_column]))
         for name, path in laid.items()
     }
     for name in ("train", "test"):

@@ -281,8 +281,10 @@ def _look(version: DatasetVersion, options: Options) -> Looked:
     )
 
 
-_TEXT = ("text", "sentence", "message", "body", "content", "request", "question", "utterance", "comment", "review")
-_TEXT += ("description", "email", "title")
+_TEXT = (
+    *("text", "sentence", "message", "body", "content", "request", "question", "utterance", "comment", "review"),
+    *("description", "email", "title"),
+)
 _LABEL = ("label", "labels", "category", "class", "intent", "target", "topic", "tag", "queue", "team", "department")
 _SPLIT = ("split", "subset", "fold", "partition", "set")
 _SPLIT_WORDS = frozenset(
