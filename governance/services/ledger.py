@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
@@ -279,37 +280,52 @@ class Report:
         return not self.problems
 
 
-def _columns_differ(entry: LedgerEntry, held: dict, ids: dict[int, str]) -> str:
+_COLUMNS = (
+    "pk",
+    "at",
+    "action",
+    "actor_id",
+    "on_behalf_of_id",
+    "subject_type",
+    "subject_id",
+    "subject_digest",
+    "scope_id",
+    "request_id",
+    "canonical",
+    "leaf_hash",
+    "sealed__number",
+)
+
+
+def _columns_differ(row: Any, held: dict, ids: dict[int, str]) -> str:
     """Return the name of the first indexed column that the canonical bytes contradict, or an empty string."""
     expected = {
-        "at": canonical.instant(entry.at),
-        "action": entry.action,
-        "actor": ids.get(entry.actor_id),
-        "on_behalf_of": ids.get(entry.on_behalf_of_id) if entry.on_behalf_of_id else None,
-        "scope": entry.scope_id,
-        "request": entry.request_id,
+        "at": canonical.instant(row.at),
+        "action": row.action,
+        "actor": ids.get(row.actor_id),
+        "on_behalf_of": ids.get(row.on_behalf_of_id) if row.on_behalf_of_id else None,
+        "scope": row.scope_id,
+        "request": row.request_id,
     }
     for name, value in expected.items():
         if held.get(name) != value:
             return name
-    subject = {"type": entry.subject_type, "id": entry.subject_id, "digest": entry.subject_digest}
+    subject = {"type": row.subject_type, "id": row.subject_id, "digest": row.subject_digest}
     return "subject" if held.get("subject") != subject else ""
 
 
-def _entry_problem(number: int, entry: LedgerEntry, ids: dict[int, str]) -> str:
-    """Return what is wrong with one entry by itself, or an empty string."""
-    place = f"Entry {number} (row {entry.pk})"
-    data = bytes(entry.canonical)
-    if merkle.leaf_hash(data) != bytes(entry.leaf_hash):
+def _entry_problem(row: Any, texts: list[tuple[str, bytes, str]], ids: dict[int, str]) -> str:
+    """Return what is wrong with one entry by itself, or an empty string; `texts` are (name, salt, text)."""
+    place = f"Entry {row.sealed__number} (row {row.pk})"
+    data = bytes(row.canonical)
+    if merkle.leaf_hash(data) != bytes(row.leaf_hash):
         return f"{place}: its bytes do not have the leaf hash stored."
     try:
         held = json.loads(data)
-        wrong = _columns_differ(entry, held, ids)
+        wrong = _columns_differ(row, held, ids)
         commitments = held["texts"]
         changed = [
-            text.name
-            for text in entry.texts.all()
-            if commitments.get(text.name) != canonical.commitment(bytes(text.salt), text.text)
+            name for name, salt, text in texts if commitments.get(name) != canonical.commitment(bytes(salt), text)
         ]
     except (ValueError, AttributeError, KeyError, TypeError):
         return f"{place}: its bytes are not an entry."
@@ -318,20 +334,24 @@ def _entry_problem(number: int, entry: LedgerEntry, ids: dict[int, str]) -> str:
     return f"{place}: the text “{changed[0]}” was changed." if changed else ""
 
 
-def _in_order(upto: int, chunk: int) -> Iterator[tuple[int, LedgerEntry]]:
+def _in_order(upto: int, chunk: int) -> Iterator[tuple[Any, list[tuple[str, bytes, str]]]]:
+    """Yield the numbered entries below `upto` as plain rows, each with its texts; two queries for a chunk."""
     start = -1
     while True:
+        place = {"sealed__number__gt": start, "sealed__number__lt": upto}
         rows = list(
-            SealedEntry.objects.filter(number__gt=start, number__lt=upto)
-            .order_by("number")
-            .select_related("entry")
-            .prefetch_related("entry__texts")[:chunk]
+            LedgerEntry.objects.filter(**place).order_by("sealed__number").values_list(*_COLUMNS, named=True)[:chunk]
         )
         if not rows:
             return
+        last = rows[-1].sealed__number
+        texts: dict[int, list[tuple[str, bytes, str]]] = {}
+        found = ErasableText.objects.filter(entry__sealed__number__gt=start, entry__sealed__number__lte=last)
+        for entry_id, *text in found.values_list("entry_id", "name", "salt", "text"):
+            texts.setdefault(entry_id, []).append((text[0], text[1], text[2]))
         for row in rows:
-            yield row.number, row.entry
-        start = rows[-1].number
+            yield row, texts.get(row.pk, [])
+        start = last
 
 
 def _marks(upto: int, chunk: int) -> Iterator[Checkpoint]:
@@ -384,13 +404,13 @@ def _walk(report: Report, upto: int, key: bytes, chunk: int) -> str:
     mark = next(marks, None)
     frontier: list[bytes] = []
     expected = 0
-    for number, entry in _in_order(upto, chunk):
-        if number != expected:
-            return f"Entry {expected} is missing: the next one present has number {number}."
-        problem = _entry_problem(number, entry, ids)
+    for row, texts in _in_order(upto, chunk):
+        if row.sealed__number != expected:
+            return f"Entry {expected} is missing: the next one present has number {row.sealed__number}."
+        problem = _entry_problem(row, texts, ids)
         if problem:
             return problem
-        frontier = merkle.append(frontier, number, bytes(entry.leaf_hash))
+        frontier = merkle.append(frontier, expected, bytes(row.leaf_hash))
         expected += 1
         if mark is not None and mark.size < expected:
             return f"The checkpoint at {mark.size} is out of order."

@@ -40,5 +40,5 @@ class Command(BaseCommand):
                     self.stderr.write(f"The database did not answer, trying again: {error}")
                 close_old_connections()
                 time.sleep(interval)
-        except ledger.NoKey as error:
+        except ledger.LedgerError as error:
             raise CommandError(str(error)) from error

@@ -273,6 +273,15 @@ def test_the_comparison_is_with_what_was_last_approved(use_case, asked, alice, c
     assert "six hours" in difference.after
 
 
+def test_what_reads_alike_and_is_not_counts_as_changed(use_case, asked, monkeypatch):
+    assert approvals.drift(asked) == []
+    material = use_case.approval_material(GATE)
+    other = material | {"Goals": "\n".join(material["Goals"])}
+    monkeypatch.setattr(type(use_case), "approval_material", lambda self, gate: other)
+    assert approvals.digest_of(use_case, GATE) != asked.digest
+    assert [d.part for d in approvals.drift(asked)] == ["Form of the record"]
+
+
 def test_compare_shows_added_removed_and_moved_parts():
     before = {"A": "one", "B": {"x": 1, "y": True}, "C": ["p", "q"], "D": {}}
     after = {"A": "one", "B": {"x": 2}, "C": ["p, q"], "D": [], "E": None, "F": "new"}

@@ -483,6 +483,19 @@ def test_the_command_says_up_to_where_it_is_sound(sealed, capsys):
     assert "was changed" in capsys.readouterr().err
 
 
+def test_the_command_says_why_it_does_not_seal(sealed, writer):
+    mark = Checkpoint.objects.first()
+    force("UPDATE governance_checkpoint SET root = %s WHERE id = %s", b"\x00" * 32, mark.pk)
+    ledger.record(Action.SIGNED_IN, actor=writer)
+    with pytest.raises(CommandError, match="Nothing is sealed"):
+        call_command("seal_ledger")
+
+
+def test_verification_follows_chunk_after_chunk(sealed):
+    report = ledger.verify(chunk=2)
+    assert (report.sound, report.size, report.checkpoints) == (True, len(sealed), 3)
+
+
 def test_the_command_seals_once(writer, capsys):
     call_command("seal_ledger")
     assert "Sealed 1 entries" in capsys.readouterr().out
