@@ -36,12 +36,13 @@ class DatasetForm(Form):
     title = forms.CharField(
         label=gettext_lazy("Title"),
         max_length=160,
+        help_text=gettext_lazy("In a few words."),
         widget=forms.TextInput(attrs={"placeholder": gettext_lazy("Help-desk requests")}),
     )
     name = forms.CharField(
         label=gettext_lazy("Short name"),
         max_length=64,
-        help_text=gettext_lazy("Part of its address, so it stays. Lowercase, no spaces."),
+        help_text=gettext_lazy("Lowercase, no spaces; it stays."),
         widget=forms.TextInput(attrs={"placeholder": "requests", "autocapitalize": "none", "spellcheck": "false"}),
     )
     description = text_area(
@@ -59,7 +60,7 @@ class DatasetForm(Form):
     licence = forms.CharField(
         label=gettext_lazy("Licence"),
         max_length=80,
-        help_text=gettext_lazy("An SPDX identifier, or the name of your own terms."),
+        help_text=gettext_lazy("SPDX identifier, or your own terms."),
         widget=forms.TextInput(attrs={"list": "licences", "placeholder": "CC-BY-4.0", "autocomplete": "off"}),
     )
     classification = forms.ChoiceField(
@@ -71,12 +72,13 @@ class DatasetForm(Form):
             (Dataset.Classification.RESTRICTED, gettext_lazy("Restricted – for named people")),
         ],
         initial=Dataset.Classification.INTERNAL,
+        help_text=gettext_lazy("How closely it is kept."),
     )
     lawful_basis = forms.ChoiceField(
         label=gettext_lazy("Lawful basis"),
         choices=Dataset.LawfulBasis.choices,
         initial=Dataset.LawfulBasis.NONE,
-        help_text=gettext_lazy("Why personal data in it may be processed (GDPR, Article 6)."),
+        help_text=gettext_lazy("For personal data in it (GDPR, Art. 6)."),
     )
     region = forms.CharField(
         label=gettext_lazy("Region"),
@@ -105,9 +107,7 @@ class DatasetForm(Form):
         self.fields["steward"] = PersonField(
             user=self.user,
             label=_("Steward"),
-            help_text=_("Who looks after it. Leave it empty to look after it yourself.")
-            if new
-            else _("Who looks after it."),
+            help_text=_("Who looks after it: empty means you.") if new else _("Who looks after it."),
             required=not new,
             suggestions_url=suggestions_url,
         )
@@ -195,18 +195,12 @@ class ColumnsForm(Form):
     split_column = forms.ChoiceField(
         label=gettext_lazy("Split"),
         required=False,
-        help_text=gettext_lazy("Only if the file says which rows train and which test. Otherwise they are drawn."),
+        help_text=gettext_lazy("Only where the file says it."),
     )
     train = forms.IntegerField(label=gettext_lazy("Train"), min_value=1, max_value=98, initial=80)
     validation = forms.IntegerField(label=gettext_lazy("Validation"), min_value=0, max_value=98, initial=10)
     test = forms.IntegerField(label=gettext_lazy("Test"), min_value=1, max_value=98, initial=10)
-    seed = forms.IntegerField(
-        label=gettext_lazy("Seed"),
-        min_value=0,
-        max_value=2**31 - 1,
-        initial=0,
-        help_text=gettext_lazy("The same file and seed always give the same splits."),
-    )
+    seed = forms.IntegerField(label=gettext_lazy("Seed"), min_value=0, max_value=2**31 - 1, initial=0)
     on_bad_rows = forms.ChoiceField(
         label=gettext_lazy("Rows that cannot be used"),
         widget=forms.RadioSelect,

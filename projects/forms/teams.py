@@ -65,7 +65,6 @@ class MemberForm(Form):
         label=gettext_lazy("Until"),
         required=False,
         widget=DateInput,
-        help_text=gettext_lazy("The last day. Guests need one; leave it empty otherwise."),
     )
     field_order = ["person", "role", "until"]
     fields_of = {"user": "person", "expires_at": "until"}

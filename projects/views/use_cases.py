@@ -232,6 +232,7 @@ def frame(request, use_case: UseCase, section: str) -> dict:
         if move.gate is None
     ]
     allowed = [move for move in moves if move["allowed"]]
+    first = NEXT.get(Stage(use_case.stage))
     sections = [("overview", _("Overview"), "use_case"), ("evidence", _("Data and models"), "use_case_evidence")]
     sections += [("reviews", _("Reviews"), "use_case_reviews"), ("history", _("History"), "use_case_history")]
     tabs = [
@@ -243,7 +244,8 @@ def frame(request, use_case: UseCase, section: str) -> dict:
         "tabs": tabs,
         "stages": _stages(use_case),
         "allowed_moves": allowed,
-        "primary": next((move for move in allowed if move["target"] == NEXT.get(use_case.stage)), None),
+        "primary": next((move for move in allowed if move["target"] == first), None),
+        "other_moves": [move for move in allowed if move["target"] not in {first, Stage.SUBMITTED}],
         "may_edit": use_cases.may_edit(request.user, use_case) and Stage(use_case.stage) not in use_cases.FIXED,
     }
 

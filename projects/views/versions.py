@@ -88,6 +88,7 @@ def _refused(request, version: DatasetVersion):
     context = {
         "version": version,
         "dataset": version.dataset,
+        "problems": sorted(version.errors, key=lambda problem: problem.get("line") or 0),
         "may_upload": may_upload,
         "upload_url": reverse("projects:dataset_upload", args=[version.dataset.team.slug, version.dataset.name]),
     }
