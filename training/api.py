@@ -18,6 +18,7 @@ from governance.interfaces import rest
 from governance.policy import Permission
 from governance.services import access
 from projects import downloads
+from projects.services import repositories
 from training import serializers
 from training.engine import baselines, recipes
 from training.models import BaseModel, Evaluation, JobEvent, ModelVersion, Publication, RegisteredModel, TrainingJob
@@ -372,7 +373,10 @@ class Models(rest.ViewSet):
     @extend_schema(operation_id="models_file", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def file(self, request, team, name, number, file):
         """Download one file of a version; recorded in the ledger."""
-        blob = registry.download(actor=request.user, version=self._version(team, name, number), path=file)
+        try:
+            blob = registry.download(actor=request.user, version=self._version(team, name, number), path=file)
+        except repositories.Missing as error:
+            raise exceptions.NotFound from error
         return downloads.respond(request._request, blob, file.rsplit("/", 1)[-1])
 
     @extend_schema(
