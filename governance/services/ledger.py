@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def record(
     return entry
 
 
-def changes(before: dict, after: dict, *, free_text: set[str] = frozenset()) -> tuple[dict, dict[str, str]]:
+def changes(before: dict, after: dict, *, free_text: Collection[str] = frozenset()) -> tuple[dict, dict[str, str]]:
     """Return (details, texts) for `record`: what differs, with free text kept behind commitments.
 
     Keys are field names; values must be canonical. A free-text field appears in details by name alone.
@@ -345,10 +345,10 @@ def _in_order(upto: int, chunk: int) -> Iterator[tuple[Any, list[tuple[str, byte
         if not rows:
             return
         last = rows[-1].sealed__number
-        texts: dict[int, list[tuple[str, bytes, str]]] = {}
+        texts: dict[int, list[Any]] = {}
         found = ErasableText.objects.filter(entry__sealed__number__gt=start, entry__sealed__number__lte=last)
-        for entry_id, *text in found.values_list("entry_id", "name", "salt", "text"):
-            texts.setdefault(entry_id, []).append((text[0], text[1], text[2]))
+        for entry_id, name, salt, text in found.values_list("entry_id", "name", "salt", "text"):
+            texts.setdefault(entry_id, []).append((name, salt, text))
         for row in rows:
             yield row, texts.get(row.pk, [])
         start = last
