@@ -312,14 +312,15 @@ FORM_OVERHEAD = 1024 * 1024
 
 @extend_schema(tags=["datasets"], parameters=[_DATASET])
 @extend_schema_view(
-    list=extend_schema(responses=serializers.VersionSummary(many=True)), retrieve=extend_schema(parameters=[_NUMBER])
+    list=extend_schema(responses=serializers.DatasetVersionSummary(many=True)),
+    retrieve=extend_schema(parameters=[_NUMBER]),
 )
 class VersionViewSet(_Endpoint):
     """Versions of a dataset: uploaded, looked at, imported, cleared, withdrawn."""
 
     model = DatasetVersion
     queryset = DatasetVersion.objects.none()
-    serializer_class = serializers.VersionSerializer
+    serializer_class = serializers.DatasetVersionSerializer
     filterset_fields = ["state"]
     lookup_field = "number"
     lookup_value_regex = "[0-9]{1,9}"
@@ -369,11 +370,11 @@ class VersionViewSet(_Endpoint):
 
     def get_serializer_class(self):
         """Return the short shape for a list."""
-        return serializers.VersionSummary if self.action == "list" else self.serializer_class
+        return serializers.DatasetVersionSummary if self.action == "list" else self.serializer_class
 
     @extend_schema(
         request={"multipart/form-data": serializers.Upload},
-        responses={201: serializers.VersionSerializer, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 413: PROBLEM},
+        responses={201: serializers.DatasetVersionSerializer, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 413: PROBLEM},
     )
     def create(self, request, *args, **kwargs):
         """Upload a file as a new version; it is imported in the background once its columns are named."""
@@ -390,7 +391,7 @@ class VersionViewSet(_Endpoint):
         looked = datasets.preview(actor=request.user, version=self.get_object())
         return Response(serializers.LookedSerializer(looked).data)
 
-    @changing(serializers.Mapping, serializers.VersionSerializer)
+    @changing(serializers.Mapping, serializers.DatasetVersionSerializer)
     @action(detail=True, methods=["post"], url_path="map")
     def map_columns(self, request, *args, **kwargs):
         """Name the columns of an upload and start its import."""
@@ -419,13 +420,13 @@ class VersionViewSet(_Endpoint):
             raise Http404 from error
         return Response(found)
 
-    @extend_schema(responses=serializers.FileSerializer(many=True), filters=False, parameters=[_NUMBER])
+    @extend_schema(responses=serializers.DatasetFileSerializer(many=True), filters=False, parameters=[_NUMBER])
     @action(detail=True, pagination_class=None)
     def files(self, request, *args, **kwargs):
         """List the files of the version's commit."""
         version = self.get_object()
         found = version.commit.files.all() if version.commit else []
-        return Response(serializers.FileSerializer(found, many=True).data)
+        return Response(serializers.DatasetFileSerializer(found, many=True).data)
 
     @extend_schema(
         parameters=[
@@ -461,7 +462,7 @@ class VersionViewSet(_Endpoint):
 
     @extend_schema(
         request=serializers.ClearanceRequest,
-        responses={201: serializers.AskedSerializer, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 409: PROBLEM},
+        responses={201: serializers.ClearanceAskedSerializer, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 409: PROBLEM},
         parameters=[_NUMBER],
     )
     @clearances.mapping.post
@@ -470,9 +471,9 @@ class VersionViewSet(_Endpoint):
         version = self.get_object()
         values = self.checked(serializers.ClearanceRequest)
         asked = datasets.request_clearance(actor=request.user, version=version, **values)
-        return Response(serializers.AskedSerializer(asked).data, status=status.HTTP_201_CREATED)
+        return Response(serializers.ClearanceAskedSerializer(asked).data, status=status.HTTP_201_CREATED)
 
-    @changing(serializers.Withdrawal, serializers.VersionSerializer)
+    @changing(serializers.Withdrawal, serializers.DatasetVersionSerializer)
     @action(detail=True, methods=["post"])
     def withdraw(self, request, *args, **kwargs):
         """Take the version out of use at once; its clearances lapse."""

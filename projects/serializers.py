@@ -321,7 +321,7 @@ class RowProblem(serializers.Serializer):
     advice = serializers.CharField()
 
 
-class VersionSummary(serializers.ModelSerializer):
+class DatasetVersionSummary(serializers.ModelSerializer):
     """A dataset version in a list."""
 
     dataset = serializers.CharField(source="dataset.__str__", read_only=True, help_text="team/name")
@@ -355,7 +355,7 @@ class VersionSummary(serializers.ModelSerializer):
         return version.state == DatasetVersion.State.RECEIVED and version.mapped_at is None
 
 
-class VersionSerializer(VersionSummary):
+class DatasetVersionSerializer(DatasetVersionSummary):
     """A dataset version with its profile, its errors and what changed since the one before."""
 
     source = serializers.SerializerMethodField()
@@ -364,8 +364,8 @@ class VersionSerializer(VersionSummary):
     changes = serializers.DictField(read_only=True)
     errors = RowProblem(many=True, read_only=True)
 
-    class Meta(VersionSummary.Meta):
-        fields = [*VersionSummary.Meta.fields, "source", "labels", "profile", "changes", "errors"]
+    class Meta(DatasetVersionSummary.Meta):
+        fields = [*DatasetVersionSummary.Meta.fields, "source", "labels", "profile", "changes", "errors"]
 
     @extend_schema_field(OpenApiTypes.OBJECT)
     def get_source(self, version: DatasetVersion) -> dict[str, object]:
@@ -404,7 +404,7 @@ class LookedSerializer(serializers.Serializer):
         return [problem.as_dict() for problem in looked.errors]
 
 
-class FileSerializer(serializers.ModelSerializer):
+class DatasetFileSerializer(serializers.ModelSerializer):
     """One file of a version's commit."""
 
     sha256 = serializers.CharField(read_only=True)
@@ -464,7 +464,7 @@ class ClearanceSerializer(serializers.ModelSerializer):
         return self._standing(clearance).reason
 
 
-class AskedSerializer(serializers.ModelSerializer):
+class ClearanceAskedSerializer(serializers.ModelSerializer):
     """The request that now waits for review."""
 
     class Meta:
