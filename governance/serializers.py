@@ -6,7 +6,6 @@ import base64
 
 from rest_framework import serializers
 
-from governance.forms import permissions_of
 from governance.interfaces.rest import ScopedRelatedField
 from governance.models import (
     ApiToken,
@@ -19,7 +18,7 @@ from governance.models import (
     Share,
     User,
 )
-from governance.policy import SHAREABLE, Role, TokenScope
+from governance.policy import ROLE_PERMISSIONS, SHAREABLE, Role, TokenScope
 from governance.services import access, approvals, ledger, tokens
 
 
@@ -69,7 +68,7 @@ class RoleSerializer(serializers.ModelSerializer):
 
     def get_permissions(self, row) -> list[str]:
         """Return what comes with the role."""
-        return permissions_of(row.role)
+        return sorted(permission.value for permission in ROLE_PERMISSIONS[Role(row.role)])
 
 
 def teams():
