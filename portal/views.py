@@ -97,7 +97,7 @@ def search(request):
     return render(request, template, {"words": words, "groups": groups})
 
 
-@declares("model.use")
+@declares("signed_in")
 @require_POST
 def try_model(request, team, name):
     """Run the text of the try-it box on a model's page and show the labels; works as a page and as a fragment."""

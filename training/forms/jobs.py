@@ -93,10 +93,7 @@ class JobForm(Form):
     def _offer_rows(self) -> None:
         teams = access.scope_ids(self.user, Permission.JOB_SUBMIT)
         self.fields["use_case"].offer(
-            UseCase.objects.visible_to(self.user)
-            .filter(team__in=teams)
-            .select_related("team")
-            .order_by("title", "pk"),
+            UseCase.objects.visible_to(self.user).filter(team__in=teams).select_related("team").order_by("title", "pk"),
             label_of=lambda row: f"{row.title} ({row.get_stage_display().lower()})",
             matching=lambda rows, words: rows.filter(title__icontains=_bare(words)),
             light=lambda rows: rows.only("title", "stage", "team"),
@@ -127,7 +124,9 @@ class JobForm(Form):
             .select_related("commit")
             .order_by("state", "title", "pk"),
             label_of=lambda row: f"{row.title} ({row.get_state_display().lower()})",
-            matching=lambda rows, words: rows.filter(Q(title__icontains=_bare(words)) | Q(name__icontains=_bare(words))),
+            matching=lambda rows, words: rows.filter(
+                Q(title__icontains=_bare(words)) | Q(name__icontains=_bare(words))
+            ),
             list_id="base-model-options",
             suggestions_url=reverse("training:job_options", args=["base_model"]),
         )

@@ -18,15 +18,17 @@ from governance.interfaces.paging import keyset
 from governance.policy import Permission
 from governance.services import access
 from training import streams
-from training.engine import baselines, spec
+from training.engine import baselines, recipes, spec
+from training.engine.hyperparameters import HyperparameterError, resolve
 from training.forms import JobFilter, JobForm, Picker
 from training.models import BaseModel, Evaluation, JobEvent, TrainingJob
-from training.services import jobs
+from training.services import evaluations, jobs
 from training.views import reports
 
 ORDER = ("-submitted_at", "-id")
 LOG_LINES = 200
-COMPARED = 6
+COMPARED = evaluations.MAX_EVALUATIONS
+DISAGREEMENTS = 400
 STAGE_WORDS = {
     "verify": gettext_lazy("Check files"),
     "prepare": gettext_lazy("Prepare data"),
@@ -137,25 +139,52 @@ def detail(request, pk):
     evaluation = Evaluation.objects.filter(job=job).first()
     events = JobEvent.objects.filter(job=job)
     log = list(events.filter(type__in=["log", "stage"]).order_by("-pk")[:LOG_LINES])
-    current = job.stage if not job.is_finished else ""
+    settings = _settings(job)
     context = {
         "job": job,
         "version": getattr(job, "model_version", None),
         "report": reports.read(evaluation) if evaluation else None,
         "position": jobs.queue_position(job),
-        "stages": _stages(job, current),
+        "stages": _stages(job),
         "curves": _curves(events) if job.is_finished else [],
         "log": reversed(log),
         "last_event": 0 if not job.is_finished else events.aggregate(last=Max("pk"))["last"] or 0,
         "may_control": access.allows(request.user, Permission.JOB_CONTROL, job),
         "may_submit": access.allows(request.user, Permission.JOB_SUBMIT, job),
-        "settings": sorted(job.spec["hyperparameters"].items()),
-        "plan": job.dry_run,
+        "settings": settings,
+        "changed": sum(one["changed"] for one in settings),
+        "took": (job.finished_at - job.started_at).total_seconds() if job.finished_at and job.started_at else None,
     }
     return render(request, "training/job.html", context)
 
 
-def _stages(job: TrainingJob, current: str) -> list[dict]:
+def _settings(job: TrainingJob) -> list[dict]:
+    """Return every setting of the frozen run with its title; those that differ from the preset come first."""
+    try:
+        declared = recipes.get(job.recipe)
+        standard = resolve(declared, job.preset, None, job.method)
+    except (recipes.UnknownRecipe, HyperparameterError):
+        # An older run may name a recipe or preset that is gone; its values are shown as they were frozen.
+        return [
+            {"title": name, "value": value, "changed": False} for name, value in job.spec["hyperparameters"].items()
+        ]
+    held = job.spec["hyperparameters"]
+    rows = [
+        {
+            "title": one.title,
+            "value": {True: _("yes"), False: _("no")}.get(held[one.name], held[one.name])
+            if one.type == "bool"
+            else held[one.name],
+            "unit": one.unit,
+            "changed": held[one.name] != standard.get(one.name),
+        }
+        for one in declared.hyperparameters
+        if one.name in held and job.method in one.methods
+    ]
+    return sorted(rows, key=lambda row: not row["changed"])
+
+
+def _stages(job: TrainingJob) -> list[dict]:
     names = list(spec.STAGES)
     reached = names.index(job.stage) if job.stage in names else -1
     found = []
@@ -218,13 +247,30 @@ def retry(request, pk):
 @declares("job.view")
 @require_GET
 def compare(request):
-    """Put the results of several jobs beside each other, with their intervals and baselines."""
-    ids = [int(value) for value in request.GET.getlist("job") if value.isdigit()][:COMPARED]
+    """Put the candidates of one or several jobs beside each other, each against a reference, with their differences."""
+    ids = [int(value[:18]) for value in request.GET.getlist("job") if value.isdigit()]
+    ids = list(dict.fromkeys(ids))
     found = (
         Evaluation.objects.visible_to(request.user)
-        .filter(job__in=ids)
-        .select_related("job__dataset_version__dataset__team", "job__base_model")
-    )
-    sides = [reports.read(evaluation) for evaluation in sorted(found, key=lambda e: ids.index(e.job_id))]
-    same = len({side.test_sha256 for side in sides}) <= 1
-    return render(request, "training/compare.html", {"sides": sides, "same": same, "rows": reports.rows_of(sides)})
+        .filter(job__in=ids[: COMPARED + 1])
+        .select_related(
+            "job__dataset_version__dataset__team", "job__dataset_version__commit", "job__base_model",
+            "job__model_version__commit", "job__model_version__model__team",
+        )
+    )  # fmt: skip
+    sides = sorted(found, key=lambda evaluation: ids.index(evaluation.job_id))
+    context = {"sides": sides, "problem": "", "reference": request.GET.get("reference", "")}
+    if sides:
+        try:
+            compared = evaluations.compare(
+                user=request.user, evaluations=sides, reference=context["reference"], shown=DISAGREEMENTS
+            )
+        except evaluations.Invalid as error:
+            context["problem"] = str(error)
+        else:
+            context |= {
+                "compared": compared,
+                "intervals": reports.intervals_of(compared.candidates),
+                "disagreements": reports.differing(compared),
+            }
+    return render(request, "training/compare.html", context, status=422 if context["problem"] else 200)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.contenttypes.models import ContentType
 from django.http import Http404
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from governance.interfaces.declared import declares
 from governance.interfaces.paging import keyset
+from governance.models import ApprovalRequest
 from governance.policy import Gate, Permission
-from governance.services import access, approvals
+from governance.services import access
+from projects import downloads
 from projects.models import UseCase
+from projects.services import repositories
 from projects.views import history
 from training.forms import PublishForm, ReasonForm
 from training.models import Evaluation, ModelVersion, Publication, RegisteredModel, TrainingJob
@@ -22,6 +27,17 @@ from training.services import registry
 from training.views import reports
 
 ORDER = ("-changed_at", "-id")
+PUBLICATIONS = 50
+FILES = 200
+DIGESTS = {
+    "commit": gettext_lazy("Commit of this version"),
+    "spec_digest": gettext_lazy("Run specification"),
+    "evaluation_digest": gettext_lazy("Evaluation"),
+    "dataset_commit": gettext_lazy("Commit of the data"),
+    "base_revision": gettext_lazy("Revision of the base model"),
+}
+STOPPED = (Publication.State.SUSPENDED, Publication.State.RETIRED)
+VERSION_PARTS = ("version__dataset_version__dataset__team", "version__use_case")
 
 
 @declares("signed_in")
@@ -54,38 +70,70 @@ def _model(request, team: str, name: str) -> RegisteredModel:
 
 
 def _frame(request, model: RegisteredModel, tab: str) -> dict:
-    """Return what every section of a model's page shows."""
-    live = list(
-        model.publications.live().select_related("version__commit", "version__job", "version__base_model__commit")
+    """Return what every section of a model's page shows: what is live, what waits, what was stopped and why."""
+    user = request.user
+    publications = list(
+        Publication.objects.visible_to(user)
+        .filter(model=model)
+        .exclude(state=Publication.State.DECLINED)
+        .select_related("version__commit", "version__job", "version__base_model__commit", *VERSION_PARTS)
+        .defer("version__job__spec", "version__job__dry_run", "version__dataset_version__profile")[:PUBLICATIONS]
     )
-    champion = next((p for p in live if p.alias == registry.DEFAULT_ALIAS), live[0] if live else None)
-    member = access.allows(request.user, Permission.MODEL_VIEW, model)
+    for row in publications:
+        # They all belong to the model at hand; its page must not be asked for again for each of them.
+        row.model = row.version.model = model
+    live = [row for row in publications if row.state == Publication.State.PUBLISHED]
+    champion = next((row for row in live if row.alias == registry.DEFAULT_ALIAS), live[0] if live else None)
+    member = access.allows(user, Permission.MODEL_VIEW, model)
     newest = (
-        ModelVersion.objects.visible_to(request.user)
+        ModelVersion.objects.visible_to(user)
         .filter(model=model)
         .select_related("commit", "job", "base_model__commit", "dataset_version__dataset__team", "use_case")
+        .defer("job__spec", "job__dry_run", "dataset_version__profile")
         .first()
     )
-    usable = RegisteredModel.objects.usable_by(request.user).filter(pk=model.pk).exists()
-    try:
-        try_url = reverse("portal:try_model", args=[model.team.slug, model.name])
-    except NoReverseMatch:
-        try_url = ""
+    if newest is not None:
+        newest.model = model
+    waiting = next((row for row in publications if row.state == Publication.State.PROPOSED), None)
+    stopped = None if champion else next((row for row in publications if row.state in STOPPED), None)
+    may_retire = access.allows(user, Permission.MODEL_RETIRE, model)
+    standing = registry.standing(champion) if champion else None
     return {
         "model": model,
         f"on_{tab}": True,
         "live": live,
         "champion": champion,
-        "standing": registry.standing(champion) if champion else None,
+        "standing": standing,
+        "state": _state(standing, waiting, stopped, newest),
+        "waiting": waiting,
+        "review": ApprovalRequest.objects.visible_to(user).about(waiting).open().first() if waiting else None,
+        "stopped": stopped,
         "newest": newest,
+        "asked": {row.version_id for row in publications if row.state in {"proposed", "published"}},
         "shown": champion.version if champion else newest,
         "member": member,
-        "usable": usable,
-        "try_url": try_url,
-        "may_publish": access.allows(request.user, Permission.MODEL_PUBLISH, model),
-        "may_retire": access.allows(request.user, Permission.MODEL_RETIRE, model),
+        "usable": bool(live) and RegisteredModel.objects.usable_by(user).filter(pk=model.pk).exists(),
+        "try_url": reverse("portal:try_model", args=[model.team.slug, model.name]),
+        "may_publish": access.allows(user, Permission.MODEL_PUBLISH, model),
+        "may_suspend": may_retire and champion is not None,
+        "retirable": (champion or (stopped if stopped and stopped.state == "suspended" else None))
+        if may_retire
+        else None,
         "base_url": request.build_absolute_uri("/").rstrip("/"),
     }
+
+
+def _state(standing, waiting, stopped, newest) -> str:
+    """Return the word for where the model stands, the most important first."""
+    if standing is not None:
+        return "published" if standing.open else "suspended"
+    if stopped is not None and stopped.state == Publication.State.SUSPENDED:
+        return "suspended"
+    if waiting is not None:
+        return "in_review"
+    if stopped is not None:
+        return "retired"
+    return "evaluated" if newest is not None else ""
 
 
 @declares("signed_in")
@@ -97,6 +145,7 @@ def detail(request, team, name):
     shown = context["shown"]
     if shown is not None:
         context["card"] = registry.card(shown)
+        context["accuracy"] = Evaluation.objects.filter(job=shown.job_id).values_list("accuracy", flat=True).first()
         context |= _lineage(shown) if context["member"] else {}
         context["snippets"] = _snippets(context["base_url"], model, context["champion"])
     context["limit"] = settings.PREDICT_MAX_CHARACTERS
@@ -174,21 +223,65 @@ def version(request, team, name, number):
     """Show one version: evaluation beside its baselines, files, lineage, and the gate it stands before."""
     model = _model(request, team, name)
     row = _version(request, model, number)
-    evaluation = Evaluation.objects.filter(job=row.job).select_related("job").first()
-    publications = list(row.publications.select_related("requested_by").all())
+    row.model = model
+    evaluation = Evaluation.objects.filter(job=row.job).first()
+    if evaluation is not None:
+        evaluation.job = row.job
+    publications = list(row.publications.select_related("requested_by"))
+    member = access.allows(request.user, Permission.MODEL_VIEW, model)
+    asked = any(one.state in {"proposed", "published"} for one in publications)
     context = {
         "model": model,
         "version": row,
+        "state": _version_state(row, publications),
         "report": reports.read(evaluation) if evaluation else None,
-        "files": row.commit.files.all()[:200],
+        "files": row.commit.files.all()[:FILES],
+        "downloadable": member,
+        "member": member,
         "card": registry.card(row),
-        "facts": registry.facts(row),
-        "publications": [(p, approvals.standing(Gate.MODEL_PUBLICATION, p)) for p in publications],
-        "may_publish": access.allows(request.user, Permission.MODEL_PUBLISH, model),
-        "may_retire": access.allows(request.user, Permission.MODEL_RETIRE, model),
-        **_lineage(row),
+        "facts": [(DIGESTS[name], value) for name, value in registry.facts(row).items() if value],
+        "publications": _reviews(request, publications),
+        "may_publish": access.allows(request.user, Permission.MODEL_PUBLISH, model)
+        and row.state != ModelVersion.State.RETIRED,
+        "asked": asked,
+        **(_lineage(row) if member else {}),
     }
     return render(request, "training/model_version.html", context)
+
+
+def _version_state(row: ModelVersion, publications: list[Publication]) -> str:
+    states = {one.state for one in publications}
+    if row.state == ModelVersion.State.RETIRED:
+        return "retired"
+    for state, word in (("published", "published"), ("proposed", "in_review"), ("suspended", "suspended"),
+                        ("superseded", "superseded"), ("retired", "retired")):  # fmt: skip
+        if state in states:
+            return word
+    return "evaluated"
+
+
+def _reviews(request, publications: list[Publication]) -> list[tuple[Publication, ApprovalRequest | None]]:
+    """Return each publication with the review about it that the reader may open, in one query."""
+    if not publications:
+        return []
+    kind = ContentType.objects.get_for_model(Publication)
+    asked = ApprovalRequest.objects.visible_to(request.user).filter(
+        content_type=kind, object_id__in=[one.pk for one in publications]
+    )
+    by_subject = {one.object_id: one for one in asked.defer("snapshot").order_by("pk")}
+    return [(one, by_subject.get(one.pk)) for one in publications]
+
+
+@declares("model.view")
+@require_GET
+def file(request, team, name, number, path):
+    """Send one file of a version to those who may see the model; the read is in the ledger."""
+    row = _version(request, _model(request, team, name), number)
+    try:
+        blob = registry.download(actor=request.user, version=row, path=path)
+    except repositories.Missing as error:
+        raise Http404 from error
+    return downloads.respond(request, blob, path.rsplit("/", 1)[-1])
 
 
 def _version(request, model: RegisteredModel, number: int) -> ModelVersion:
@@ -208,7 +301,9 @@ def publish(request, team, name, number):
     """Put a version before the publication gate."""
     model = _model(request, team, name)
     row = _version(request, model, number)
-    form = PublishForm(request.POST or None, user=request.user, initial={"audience": "organisation"})
+    last = model.publications.order_by("-pk").values("alias", "audience", "intended_use").first()
+    initial = last or {"alias": registry.DEFAULT_ALIAS, "audience": Publication.Audience.ORGANISATION}
+    form = PublishForm(request.POST or None, user=request.user, initial=initial)
     if request.method == "POST" and form.is_valid():
         asked = form.attempt(registry.request_publication, version=row, **form.cleaned_data)
         if asked is not None:
