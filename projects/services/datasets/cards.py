@@ -84,7 +84,7 @@ def _cell(value: Any) -> str:
     return str(value).replace("|", "\\|").replace("\n", " ")
 
 
-def _table(rows: list[tuple[Any, ...]], head: tuple[str, ...] = ("", "")) -> str:
+def _table(rows: list[tuple[Any, ...]], head: tuple[str, ...] = ("Field", "Value")) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows]
     return "\n".join(lines)
