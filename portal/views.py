@@ -9,6 +9,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count, Q
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
@@ -19,7 +20,7 @@ from governance.services import access
 from portal import welcome as tickets
 from portal.gateway import engines, predictions
 from projects.models import Dataset, DatasetVersion, Team, UseCase
-from training.models import ModelVersion, Publication, RegisteredModel, TrainingJob
+from training.models import BaseModel, ModelVersion, Publication, RegisteredModel, TrainingJob
 
 SEARCH_EACH = 8
 
@@ -74,27 +75,62 @@ def _numbers(user) -> dict:
 
 @declares("signed_in")
 def search(request):
-    """Find use cases, datasets, models, jobs' models and teams by words, among what the reader may see."""
+    """Find models, use cases, datasets, base models and teams by words, among what the reader may see."""
     words = " ".join(request.GET.get("q", "").split())[:100]
-    groups = []
-    if words:
-        user = request.user
-        found = {
-            "Use cases": UseCase.objects.visible_to(user)
-            .filter(Q(title__icontains=words) | Q(problem__icontains=words))
-            .select_related("team"),
-            "Datasets": Dataset.objects.visible_to(user)
-            .filter(Q(name__icontains=words) | Q(title__icontains=words))
-            .select_related("team"),
-            "Models": RegisteredModel.objects.visible_to(user)
-            .filter(Q(name__icontains=words) | Q(title__icontains=words))
-            .select_related("team"),
-            "Teams": Team.objects.visible_to(user).filter(Q(name__icontains=words) | Q(slug__icontains=words)),
-        }
-        groups = [(label, list(rows[:SEARCH_EACH])) for label, rows in found.items()]
-        groups = [(label, rows) for label, rows in groups if rows]
+    groups = _found(request.user, words) if words else []
     template = "portal/_results.html" if getattr(request, "htmx", False) else "portal/search.html"
     return render(request, template, {"words": words, "groups": groups})
+
+
+def _found(user, words: str) -> list[tuple[str, str, list[dict]]]:
+    """Return (heading, icon, rows) of each kind of thing in which something matches."""
+    sources = (
+        (
+            _("Models"),
+            "model",
+            RegisteredModel.objects.visible_to(user)
+            .filter(Q(name__icontains=words) | Q(title__icontains=words))
+            .select_related("team"),
+            lambda row: (row.title, str(row)),
+        ),
+        (
+            _("Use cases"),
+            "use-case",
+            UseCase.objects.visible_to(user)
+            .filter(Q(title__icontains=words) | Q(problem__icontains=words))
+            .select_related("team"),
+            lambda row: (row.title, f"{row.team} · {row.get_stage_display()}"),
+        ),
+        (
+            _("Datasets"),
+            "dataset",
+            Dataset.objects.visible_to(user)
+            .filter(Q(name__icontains=words) | Q(title__icontains=words))
+            .select_related("team"),
+            lambda row: (row.title, str(row)),
+        ),
+        (
+            _("Base models"),
+            "spark",
+            BaseModel.objects.visible_to(user).filter(Q(name__icontains=words) | Q(title__icontains=words)),
+            lambda row: (row.title, f"{row.task} · {row.get_state_display()}"),
+        ),
+        (
+            _("Teams"),
+            "team",
+            Team.objects.visible_to(user).filter(Q(name__icontains=words) | Q(slug__icontains=words)),
+            lambda row: (row.name, row.description),
+        ),
+    )
+    groups = []
+    for heading, icon, rows, shown in sources:
+        found = []
+        for row in rows[:SEARCH_EACH]:
+            title, note = shown(row)
+            found.append({"title": title, "note": note, "url": row.get_absolute_url()})
+        if found:
+            groups.append((heading, icon, found))
+    return groups
 
 
 @declares("signed_in")

@@ -1,7 +1,7 @@
-"""Live events of jobs for every open page of this process: one poller asks the database, however many streams wait.
+"""Live events of jobs for the open pages of this process: one poller asks the database, however many streams wait.
 
-A stream that waits holds no database connection. Events are read per job, by id: only one worker writes a job's events at
-a time, so their ids grow in the order in which they are committed.
+A stream that waits holds no database connection. Events are read per job, by id: one worker writes a job's events at a
+time, so their ids grow in the order in which they are committed.
 """
 
 from __future__ import annotations

@@ -19,5 +19,7 @@ def markdown(text: str) -> SafeString:
     for token in tokens:
         if token.type in {"heading_open", "heading_close"}:
             token.tag = f"h{min(6, int(token.tag[1]) + 1)}"
-    html = _reader.renderer.render(tokens, _reader.options, {})
-    return mark_safe(nh3.clean(html, link_rel="noopener noreferrer nofollow"))  # noqa: S308 - cleaned by nh3
+    html = nh3.clean(_reader.renderer.render(tokens, _reader.options, {}), link_rel="noopener noreferrer nofollow")
+    # A table that is wider than a phone scrolls by itself, by touch and by keyboard, and not the page.
+    html = html.replace("<table>", '<div class="table-wrap" tabindex="0"><table>').replace("</table>", "</table></div>")
+    return mark_safe(html)  # noqa: S308 - cleaned by nh3; the wrapper holds no text of others

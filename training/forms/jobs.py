@@ -1,6 +1,6 @@
 """The form of a training job, and the filters of the list of jobs.
 
-Presets, methods and settings are drawn from the recipe's own declaration, so that form, API and documents cannot differ.
+Presets, methods and settings are drawn from the recipe's declaration, so that form, API and documents cannot differ.
 """
 
 from __future__ import annotations

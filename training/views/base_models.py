@@ -71,5 +71,8 @@ def decide(request, pk):
     if form.is_valid() and form.attempt(doing, base_model=model, reason=form.cleaned_data["reason"]) is not None:
         messages.success(request, _("Decided. The reason is in the ledger."))
     else:
-        messages.error(request, " ".join(sum(form.errors.values(), [])) or _("Say why, in a sentence."))
+        messages.error(
+            request,
+            " ".join(sentence for found in form.errors.values() for sentence in found) or _("Say why, in a sentence."),
+        )
     return redirect(model)
