@@ -12,6 +12,15 @@ def main() -> None:
         from django.core.management import execute_from_command_line
     except ImportError as error:
         raise SystemExit(f"Gatehouse's packages are not installed ({error}). Run `make install` first.") from error
+    try:
+        from django.conf import settings
+        from django.core.exceptions import ImproperlyConfigured
+
+        settings.INSTALLED_APPS  # noqa: B018 - reads the settings, which refuse what is wrong with a sentence
+    except ImproperlyConfigured as error:
+        raise SystemExit(str(error)) from None
+    except ImportError as error:
+        raise SystemExit(f"Gatehouse's packages are not installed ({error}). Run `make install` first.") from error
     execute_from_command_line(sys.argv)
 
 

@@ -52,7 +52,7 @@ class Approvals(rest.ViewSet):
         "retrieve": "signed_in",
         "decide": "review.decide",
         "comments": "signed_in",
-        "withdraw": "review.request",
+        "withdraw": "signed_in",
     }
 
     def get_queryset(self):

@@ -54,6 +54,7 @@ class Permission(StrEnum):
     REVIEW_DECIDE = "review.decide"
 
     LEDGER_VIEW = "ledger.view"
+    COMPLIANCE_VIEW = "compliance.view"
     PERSON_VIEW = "person.view"
     PERSON_MANAGE = "person.manage"
     SITE_ADMINISTER = "site.administer"
@@ -102,7 +103,7 @@ _BUILD = (
     )
     | _DESCRIBE
 )
-_READ_ALL = _TEAM_READ | {P.BASE_MODEL_VIEW, P.PERSON_VIEW}
+_READ_ALL = _TEAM_READ | {P.BASE_MODEL_VIEW, P.COMPLIANCE_VIEW, P.PERSON_VIEW}
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.EMPLOYEE: frozenset({P.USE_CASE_PROPOSE, P.BASE_MODEL_VIEW}),
@@ -133,7 +134,6 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
         P.DATASET_SHARE,
         P.MODEL_RETIRE,
         P.MODEL_SHARE,
-        P.PERSON_VIEW,
     },
     Role.GUEST: frozenset({P.TEAM_VIEW, P.USE_CASE_VIEW, P.MODEL_VIEW, P.MODEL_USE}) | _TALK,
     # A reviewer reads everything that can be put before them and decides; they build nothing, so that no one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from governance.interfaces.rest import ScopedRelatedField
@@ -48,6 +49,7 @@ class MadePersonSerializer(PersonSerializer):
         read_only_fields = fields
 
 
+@extend_schema_serializer(component_name="PersonReason")
 class ReasonSerializer(serializers.Serializer):
     """Why something is done."""
 
@@ -254,6 +256,7 @@ class DifferenceSerializer(serializers.Serializer):
     after = serializers.CharField()
 
 
+@extend_schema_serializer(component_name="GateCheck")
 class CheckSerializer(serializers.Serializer):
     """One condition of the gate, as it stood when the request was made."""
 

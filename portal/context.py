@@ -59,9 +59,7 @@ def _navigation(request) -> Navigation:
     if user is None or not user.is_authenticated:
         return Navigation([], admin=False, compliance=False)
     admin = access.organisation_allows(user, Permission.PERSON_MANAGE)
-    compliance = access.organisation_allows(user, Permission.LEDGER_VIEW) or access.organisation_allows(
-        user, Permission.REVIEW_DECIDE
-    )
+    compliance = access.organisation_allows(user, Permission.COMPLIANCE_VIEW)
     waiting = 0
     if access.organisation_allows(user, Permission.REVIEW_DECIDE):
         waiting = ApprovalRequest.objects.open().exclude(requester=user).exclude(decisions__approver=user).count()

@@ -96,14 +96,27 @@ class DefaultDenyMiddleware:
             if getattr(target, "__module__", "").startswith(OTHERS):
                 return None
             raise PermissionDenied("This route declares no policy, so nobody may use it.")
-        if policy == declared.PUBLIC or request.user.is_authenticated:
+        if policy == declared.PUBLIC or request.path.startswith(("/api/", "/v1/")):
+            # An endpoint's own authentication looks at the token; without one it answers 401.
             return None
-        if request.path.startswith(("/api/", "/v1/")):
-            # The endpoint's own authentication looks at the token; without one it answers 401.
+        if request.user.is_authenticated:
+            try:
+                declared.admit(request.user, policy)
+            except access.Denied as error:
+                return refusal(request, error)
             return None
         if request.method not in _SAFE:
             return JsonResponse({"detail": "Sign in first."}, status=401)
         return redirect_to_login(request.get_full_path(), settings.LOGIN_URL)
+
+
+def refusal(request, error: access.Denied) -> HttpResponse:
+    """Record a refusal and return the page (or, for a fragment, the sentence) that says why."""
+    problems.record_refusal(request, error, request.user)
+    if getattr(request, "htmx", False):
+        return HttpResponse(error.reason, status=403, content_type="text/plain")
+    context = {"reason": error.reason, "missing": error.missing, "subject": error.subject}
+    return render(request, "403.html", context, status=403)
 
 
 class RefusalMiddleware:
@@ -123,13 +136,7 @@ class RefusalMiddleware:
 
     def process_exception(self, request, error):
         """Turn Denied into a page that says why."""
-        if not isinstance(error, access.Denied):
-            return None
-        problems.record_refusal(request, error, request.user)
-        context = {"reason": error.reason, "missing": error.missing, "subject": error.subject}
-        if getattr(request, "htmx", False):
-            return HttpResponse(error.reason, status=403, content_type="text/plain")
-        return render(request, "403.html", context, status=403)
+        return refusal(request, error) if isinstance(error, access.Denied) else None
 
     @staticmethod
     def _record_miss(request, status):

@@ -180,8 +180,8 @@ class UseCaseViewSet(_Endpoint):
         "moves": "use_case.view",
         "pitfalls": "use_case.view",
         "create": "use_case.propose",
-        "partial_update": "use_case.edit",
-        "submit": "review.request",
+        "partial_update": "use_case.propose",
+        "submit": "use_case.propose",
         "move": "use_case.move",
     }
 

@@ -183,7 +183,7 @@ class Jobs(rest.ViewSet):
         "list": "job.view",
         "retrieve": "job.view",
         "create": "job.submit",
-        "dry_run": "job.view",
+        "dry_run": "job.submit",
         "cancel": "job.control",
         "retry": "job.submit",
         "events": "job.view",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from governance.policy import Permission
+from governance.services import access
 
 PUBLIC = "public"
 SIGNED_IN = "signed_in"
@@ -22,6 +23,16 @@ def declares(policy: str):
         return view
 
     return attach
+
+
+def admit(user, policy: str) -> None:
+    """Raise access.Denied for a person who may not do such a thing anywhere, before anything of the call is read.
+
+    Looking is left to `visible_to`, which answers "not there": some may see an object without a role, such as whoever
+    proposed it.
+    """
+    if policy not in {PUBLIC, SIGNED_IN} and not policy.endswith(".view"):
+        access.require_somewhere(user, policy)
 
 
 def policies_of(callback) -> dict[str, str | None]:

@@ -11,9 +11,10 @@ from contextlib import suppress
 
 from django.db import IntegrityError, transaction
 from rest_framework import exceptions, serializers, status, viewsets
-from rest_framework.permissions import IsAuthenticated
+from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
 from rest_framework.response import Response
 
+from governance.interfaces import declared
 from governance.interfaces.problems import problem
 from governance.models import IdempotencyKey
 
@@ -115,6 +116,11 @@ class Endpoint(viewsets.GenericViewSet):
     def initial(self, request, *args, **kwargs):
         """Authenticate and throttle, then claim the Idempotency-Key of a POST."""
         super().initial(request, *args, **kwargs)
+        if self.action is not None:
+            declared.admit(request.user, self.gatehouse_policy[self.action])
+        if request.method not in SAFE_METHODS and (self.lookup_url_kwarg or self.lookup_field) in self.kwargs:
+            # What the caller may not see is not there, whatever the body says; so it is looked for before the body.
+            self.get_object()
         self._idempotency = _claim(request)
 
     def handle_exception(self, exc):

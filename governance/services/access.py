@@ -192,6 +192,21 @@ def require(actor, permission: Permission | str, subject=None) -> None:
     )
 
 
+def require_somewhere(actor, permission: Permission | str) -> None:
+    """Raise Denied for a person who holds the permission nowhere: not in the organisation, a team, or by a share.
+
+    The door of a route: whoever passes it is still asked by the service whether they may do it to this object.
+    """
+    permission = Permission(permission)
+    if getattr(actor, "is_service", False) or organisation_allows(actor, permission) or scope_ids(actor, permission):
+        return
+    if token_permits(actor, permission) and any(permission in shared for shared in SHAREABLE.values()):
+        held = Share.objects.filter(user=actor, permission=permission.value, expires_at__gt=timezone.now())
+        if held.exists():
+            return
+    require(actor, permission)
+
+
 def require_token(actor, permission: Permission | str, subject=None) -> None:
     """Raise Denied where the actor came with a token that is not made for this; without a token, pass.
 

@@ -118,11 +118,11 @@ def _shown(value) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-@declares("review.view")
+@declares("compliance.view")
 @require_GET
 def compliance(request):
     """Say when the ledger was verified and up to where, what the newest checkpoint is, and how the gates stand."""
-    access.require(request.user, Permission.REVIEW_VIEW)
+    access.require(request.user, Permission.COMPLIANCE_VIEW)
     verified = LedgerEntry.objects.filter(action=Action.LEDGER_VERIFIED).select_related("actor").order_by("-at", "-id")
     last = verified.first()
     counts = {
@@ -170,7 +170,11 @@ def verify(request):
             _("The ledger is too large to verify while you wait. Run `python manage.py verify_ledger` on the server."),
         )
         return redirect("governance:compliance")
-    report = records.check(actor=request.user)
+    try:
+        report = records.check(actor=request.user)
+    except records.NoKey as error:
+        messages.error(request, str(error))
+        return redirect("governance:compliance")
     if report.sound:
         messages.success(request, _("The ledger is sound: %(size)s entries.") % {"size": report.size})
     else:

@@ -303,7 +303,7 @@ def decide(request, pk):
     return redirect("governance:review", pk=pk)
 
 
-@declares("review.comment")
+@declares("signed_in")
 @require_POST
 def comment(request, pk):
     """Add a comment to the request or to one part of it; as a fragment it answers with that part's discussion."""
@@ -336,7 +336,7 @@ def _anchor(asked: ApprovalRequest, name: str) -> str:
     return "#discussion"
 
 
-@declares("review.request")
+@declares("signed_in")
 @require_POST
 def withdraw(request, pk):
     """Take the reader's own request back."""

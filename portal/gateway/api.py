@@ -65,7 +65,7 @@ class PredictResponse(serializers.Serializer):
 class PredictView(APIView):
     """Run the published version of a model."""
 
-    gatehouse_policy = "model.use"
+    gatehouse_policy = "signed_in"
     permission_classes = [IsAuthenticated]
 
     @extend_schema(

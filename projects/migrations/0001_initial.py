@@ -8,7 +8,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -17,283 +16,588 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Blob',
+            name="Blob",
             fields=[
-                ('sha256', models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ('git_oid', models.CharField(max_length=40)),
-                ('size', models.BigIntegerField()),
-                ('stored_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ("sha256", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("git_oid", models.CharField(max_length=40)),
+                ("size", models.BigIntegerField()),
+                ("stored_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
         ),
         migrations.CreateModel(
-            name='StrategicGoal',
+            name="StrategicGoal",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('title', models.CharField(max_length=160, unique=True)),
-                ('description', models.TextField(blank=True)),
-                ('is_current', models.BooleanField(default=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("title", models.CharField(max_length=160, unique=True)),
+                ("description", models.TextField(blank=True)),
+                ("is_current", models.BooleanField(default=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
-                'ordering': ['title'],
+                "ordering": ["title"],
             },
         ),
         migrations.CreateModel(
-            name='Team',
+            name="Team",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]$|^[a-z0-9]$', 'Use lowercase letters, digits, dots, hyphens and underscores, starting and ending with a letter or digit.')])),
-                ('name', models.CharField(max_length=120)),
-                ('description', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "slug",
+                    models.CharField(
+                        max_length=64,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]$|^[a-z0-9]$",
+                                "Use lowercase letters, digits, dots, hyphens and underscores, starting and ending with a letter or digit.",
+                            )
+                        ],
+                    ),
+                ),
+                ("name", models.CharField(max_length=120)),
+                ("description", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
-                'ordering': ['name'],
-                'permissions': [('team.view', 'Can team: view'), ('team.edit', 'Can team: edit'), ('member.manage', 'Can member: manage'), ('use_case.view', 'Can use case: view'), ('use_case.propose', 'Can use case: propose'), ('use_case.edit', 'Can use case: edit'), ('use_case.move', 'Can use case: move'), ('dataset.view', 'Can dataset: view'), ('dataset.register', 'Can dataset: register'), ('dataset.edit', 'Can dataset: edit'), ('dataset.upload', 'Can dataset: upload'), ('dataset.download', 'Can dataset: download'), ('dataset.withdraw', 'Can dataset: withdraw'), ('dataset.share', 'Can dataset: share'), ('dataset.clear', 'Can dataset: clear'), ('base_model.import', 'Can base model: import'), ('job.view', 'Can job: view'), ('job.submit', 'Can job: submit'), ('job.control', 'Can job: control'), ('model.view', 'Can model: view'), ('model.register', 'Can model: register'), ('model.publish', 'Can model: publish'), ('model.retire', 'Can model: retire'), ('model.share', 'Can model: share'), ('model.use', 'Can model: use'), ('review.view', 'Can review: view'), ('review.request', 'Can review: request'), ('review.comment', 'Can review: comment'), ('person.view', 'Can person: view')],
+                "ordering": ["name"],
+                "permissions": [
+                    ("team.view", "Can team: view"),
+                    ("team.edit", "Can team: edit"),
+                    ("member.manage", "Can member: manage"),
+                    ("use_case.view", "Can use case: view"),
+                    ("use_case.propose", "Can use case: propose"),
+                    ("use_case.edit", "Can use case: edit"),
+                    ("use_case.move", "Can use case: move"),
+                    ("dataset.view", "Can dataset: view"),
+                    ("dataset.register", "Can dataset: register"),
+                    ("dataset.edit", "Can dataset: edit"),
+                    ("dataset.upload", "Can dataset: upload"),
+                    ("dataset.download", "Can dataset: download"),
+                    ("dataset.withdraw", "Can dataset: withdraw"),
+                    ("dataset.share", "Can dataset: share"),
+                    ("dataset.clear", "Can dataset: clear"),
+                    ("base_model.import", "Can base model: import"),
+                    ("job.view", "Can job: view"),
+                    ("job.submit", "Can job: submit"),
+                    ("job.control", "Can job: control"),
+                    ("model.view", "Can model: view"),
+                    ("model.register", "Can model: register"),
+                    ("model.publish", "Can model: publish"),
+                    ("model.retire", "Can model: retire"),
+                    ("model.share", "Can model: share"),
+                    ("model.use", "Can model: use"),
+                    ("review.view", "Can review: view"),
+                    ("review.request", "Can review: request"),
+                    ("review.comment", "Can review: comment"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Commit',
+            name="Commit",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('oid', models.CharField(max_length=40, unique=True)),
-                ('message', models.CharField(max_length=300)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('author', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('parent', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='children', to='projects.commit')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("oid", models.CharField(max_length=40, unique=True)),
+                ("message", models.CharField(max_length=300)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "author",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "parent",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="children",
+                        to="projects.commit",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at', '-id'],
+                "ordering": ["-created_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Dataset',
+            name="Dataset",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=64, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]$|^[a-z0-9]$', 'Use lowercase letters, digits, dots, hyphens and underscores, starting and ending with a letter or digit.')])),
-                ('title', models.CharField(max_length=160)),
-                ('description', models.TextField(blank=True)),
-                ('provenance', models.TextField(help_text='Where it comes from, and how it was collected.')),
-                ('licence', models.CharField(help_text='SPDX identifier, or the name of your own terms.', max_length=80)),
-                ('classification', models.CharField(choices=[('public', 'Public'), ('internal', 'Internal'), ('confidential', 'Confidential'), ('restricted', 'Restricted')], default='internal', max_length=16)),
-                ('lawful_basis', models.CharField(choices=[('none', 'No personal data'), ('consent', 'Consent, Art. 6(1)(a)'), ('contract', 'Contract, Art. 6(1)(b)'), ('legal_obligation', 'Legal obligation, Art. 6(1)(c)'), ('vital_interests', 'Vital interests, Art. 6(1)(d)'), ('public_task', 'Public task, Art. 6(1)(e)'), ('legitimate_interests', 'Legitimate interests, Art. 6(1)(f)')], default='none', max_length=24)),
-                ('region', models.CharField(blank=True, help_text='Where it may be kept, such as EU.', max_length=60)),
-                ('retention_until', models.DateField(blank=True, help_text='When it must be deleted.', null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('changed_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('steward', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='stewarded_datasets', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=64,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]$|^[a-z0-9]$",
+                                "Use lowercase letters, digits, dots, hyphens and underscores, starting and ending with a letter or digit.",
+                            )
+                        ],
+                    ),
+                ),
+                ("title", models.CharField(max_length=160)),
+                ("description", models.TextField(blank=True)),
+                ("provenance", models.TextField(help_text="Where it comes from, and how it was collected.")),
+                (
+                    "licence",
+                    models.CharField(help_text="SPDX identifier, or the name of your own terms.", max_length=80),
+                ),
+                (
+                    "classification",
+                    models.CharField(
+                        choices=[
+                            ("public", "Public"),
+                            ("internal", "Internal"),
+                            ("confidential", "Confidential"),
+                            ("restricted", "Restricted"),
+                        ],
+                        default="internal",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "lawful_basis",
+                    models.CharField(
+                        choices=[
+                            ("none", "No personal data"),
+                            ("consent", "Consent, Art. 6(1)(a)"),
+                            ("contract", "Contract, Art. 6(1)(b)"),
+                            ("legal_obligation", "Legal obligation, Art. 6(1)(c)"),
+                            ("vital_interests", "Vital interests, Art. 6(1)(d)"),
+                            ("public_task", "Public task, Art. 6(1)(e)"),
+                            ("legitimate_interests", "Legitimate interests, Art. 6(1)(f)"),
+                        ],
+                        default="none",
+                        max_length=24,
+                    ),
+                ),
+                ("region", models.CharField(blank=True, help_text="Where it may be kept, such as EU.", max_length=60)),
+                ("retention_until", models.DateField(blank=True, help_text="When it must be deleted.", null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("changed_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "steward",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="stewarded_datasets",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-changed_at', '-id'],
-                'permissions': [('dataset.view', 'Can dataset: view (shared)'), ('dataset.download', 'Can dataset: download (shared)')],
+                "ordering": ["-changed_at", "-id"],
+                "permissions": [
+                    ("dataset.view", "Can dataset: view (shared)"),
+                    ("dataset.download", "Can dataset: download (shared)"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='DatasetVersion',
+            name="DatasetVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('state', models.CharField(choices=[('received', 'Received'), ('importing', 'Importing'), ('refused', 'Refused'), ('profiled', 'Profiled'), ('withdrawn', 'Withdrawn')], default='received', max_length=12)),
-                ('source', models.JSONField(default=dict)),
-                ('labels', models.JSONField(default=list)),
-                ('rows', models.BigIntegerField(default=0)),
-                ('split_rows', models.JSONField(default=dict)),
-                ('profile', models.JSONField(default=dict)),
-                ('changes', models.JSONField(default=dict)),
-                ('errors', models.JSONField(default=list)),
-                ('error_count', models.BigIntegerField(default=0)),
-                ('refusal', models.TextField(blank=True)),
-                ('advice', models.TextField(blank=True)),
-                ('progress_rows', models.BigIntegerField(default=0)),
-                ('mapped_at', models.DateTimeField(blank=True, null=True)),
-                ('rung_at', models.DateTimeField(blank=True, null=True)),
-                ('token', models.PositiveIntegerField(default=0)),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('attempts', models.PositiveSmallIntegerField(default=0)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('commit', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='dataset_version', to='projects.commit')),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='projects.dataset')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("received", "Received"),
+                            ("importing", "Importing"),
+                            ("refused", "Refused"),
+                            ("profiled", "Profiled"),
+                            ("withdrawn", "Withdrawn"),
+                        ],
+                        default="received",
+                        max_length=12,
+                    ),
+                ),
+                ("source", models.JSONField(default=dict)),
+                ("labels", models.JSONField(default=list)),
+                ("rows", models.BigIntegerField(default=0)),
+                ("split_rows", models.JSONField(default=dict)),
+                ("profile", models.JSONField(default=dict)),
+                ("changes", models.JSONField(default=dict)),
+                ("errors", models.JSONField(default=list)),
+                ("error_count", models.BigIntegerField(default=0)),
+                ("refusal", models.TextField(blank=True)),
+                ("advice", models.TextField(blank=True)),
+                ("progress_rows", models.BigIntegerField(default=0)),
+                ("mapped_at", models.DateTimeField(blank=True, null=True)),
+                ("rung_at", models.DateTimeField(blank=True, null=True)),
+                ("token", models.PositiveIntegerField(default=0)),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "commit",
+                    models.OneToOneField(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="dataset_version",
+                        to="projects.commit",
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="versions", to="projects.dataset"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-number'],
+                "ordering": ["-number"],
             },
         ),
         migrations.CreateModel(
-            name='Repository',
+            name="Repository",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('dataset', 'Dataset'), ('model', 'Model'), ('base_model', 'Base model'), ('evidence', 'Evidence')], max_length=12)),
-                ('name', models.CharField(max_length=64, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]$|^[a-z0-9]$', 'Use lowercase letters, digits, dots, hyphens and underscores, starting and ending with a letter or digit.')])),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('team', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='repositories', to='projects.team')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("dataset", "Dataset"),
+                            ("model", "Model"),
+                            ("base_model", "Base model"),
+                            ("evidence", "Evidence"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=64,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]$|^[a-z0-9]$",
+                                "Use lowercase letters, digits, dots, hyphens and underscores, starting and ending with a letter or digit.",
+                            )
+                        ],
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="repositories",
+                        to="projects.team",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'repositories',
+                "verbose_name_plural": "repositories",
             },
         ),
         migrations.CreateModel(
-            name='Ref',
+            name="Ref",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100)),
-                ('commit', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='projects.commit')),
-                ('repository', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='refs', to='projects.repository')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "commit",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="projects.commit"
+                    ),
+                ),
+                (
+                    "repository",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="refs", to="projects.repository"
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='dataset',
-            name='repository',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='dataset', to='projects.repository'),
+            model_name="dataset",
+            name="repository",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="dataset", to="projects.repository"
+            ),
         ),
         migrations.AddField(
-            model_name='commit',
-            name='repository',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='commits', to='projects.repository'),
+            model_name="commit",
+            name="repository",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="commits", to="projects.repository"
+            ),
         ),
         migrations.AddField(
-            model_name='dataset',
-            name='team',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='datasets', to='projects.team'),
+            model_name="dataset",
+            name="team",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="datasets", to="projects.team"
+            ),
         ),
         migrations.CreateModel(
-            name='UseCase',
+            name="UseCase",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('title', models.CharField(max_length=160)),
-                ('problem', models.TextField(help_text='What goes wrong today, how often, and what it costs.')),
-                ('people', models.TextField(help_text='Whom it touches, and how.', verbose_name='people affected')),
-                ('benefit', models.TextField(help_text='What would be better, in a sentence with a number.', verbose_name='expected benefit')),
-                ('data_needed', models.TextField(blank=True, help_text='Which data you have or would need.')),
-                ('human_oversight', models.TextField(blank=True, help_text='Who checks the outputs, and what a person can do about a wrong one.')),
-                ('stage', models.CharField(choices=[('draft', 'Draft'), ('submitted', 'Submitted'), ('approved', 'Approved for development'), ('piloting', 'Piloting'), ('live', 'Live'), ('retired', 'Retired'), ('rejected', 'Rejected'), ('on_hold', 'On hold')], default='draft', max_length=16)),
-                ('version', models.PositiveIntegerField(default=1)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('changed_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('goals', models.ManyToManyField(blank=True, related_name='use_cases', to='projects.strategicgoal')),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='owned_use_cases', to=settings.AUTH_USER_MODEL)),
-                ('proposer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='proposed_use_cases', to=settings.AUTH_USER_MODEL)),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='use_cases', to='projects.team')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("title", models.CharField(max_length=160)),
+                ("problem", models.TextField(help_text="What goes wrong today, how often, and what it costs.")),
+                ("people", models.TextField(help_text="Whom it touches, and how.", verbose_name="people affected")),
+                (
+                    "benefit",
+                    models.TextField(
+                        help_text="What would be better, in a sentence with a number.", verbose_name="expected benefit"
+                    ),
+                ),
+                ("data_needed", models.TextField(blank=True, help_text="Which data you have or would need.")),
+                (
+                    "human_oversight",
+                    models.TextField(
+                        blank=True, help_text="Who checks the outputs, and what a person can do about a wrong one."
+                    ),
+                ),
+                (
+                    "stage",
+                    models.CharField(
+                        choices=[
+                            ("draft", "Draft"),
+                            ("submitted", "Submitted"),
+                            ("approved", "Approved for development"),
+                            ("piloting", "Piloting"),
+                            ("live", "Live"),
+                            ("retired", "Retired"),
+                            ("rejected", "Rejected"),
+                            ("on_hold", "On hold"),
+                        ],
+                        default="draft",
+                        max_length=16,
+                    ),
+                ),
+                ("version", models.PositiveIntegerField(default=1)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("changed_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("goals", models.ManyToManyField(blank=True, related_name="use_cases", to="projects.strategicgoal")),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="owned_use_cases",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "proposer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="proposed_use_cases",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="use_cases", to="projects.team"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-changed_at', '-id'],
+                "ordering": ["-changed_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Stakeholder',
+            name="Stakeholder",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=160)),
-                ('role', models.CharField(choices=[('responsible', 'Responsible'), ('accountable', 'Accountable'), ('consulted', 'Consulted'), ('informed', 'Informed')], max_length=16)),
-                ('interest', models.CharField(blank=True, max_length=300)),
-                ('use_case', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='stakeholders', to='projects.usecase')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=160)),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("responsible", "Responsible"),
+                            ("accountable", "Accountable"),
+                            ("consulted", "Consulted"),
+                            ("informed", "Informed"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("interest", models.CharField(blank=True, max_length=300)),
+                (
+                    "use_case",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="stakeholders", to="projects.usecase"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Objective',
+            name="Objective",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kpi', models.CharField(max_length=160, verbose_name='KPI')),
-                ('baseline', models.DecimalField(blank=True, decimal_places=4, max_digits=14, null=True)),
-                ('target', models.DecimalField(blank=True, decimal_places=4, max_digits=14, null=True)),
-                ('unit', models.CharField(blank=True, max_length=40)),
-                ('direction', models.CharField(choices=[('up', 'Higher is better'), ('down', 'Lower is better')], default='up', max_length=4)),
-                ('due_on', models.DateField(blank=True, null=True)),
-                ('use_case', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='objectives', to='projects.usecase')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("kpi", models.CharField(max_length=160, verbose_name="KPI")),
+                ("baseline", models.DecimalField(blank=True, decimal_places=4, max_digits=14, null=True)),
+                ("target", models.DecimalField(blank=True, decimal_places=4, max_digits=14, null=True)),
+                ("unit", models.CharField(blank=True, max_length=40)),
+                (
+                    "direction",
+                    models.CharField(
+                        choices=[("up", "Higher is better"), ("down", "Lower is better")], default="up", max_length=4
+                    ),
+                ),
+                ("due_on", models.DateField(blank=True, null=True)),
+                (
+                    "use_case",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="objectives", to="projects.usecase"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='DatasetClearance',
+            name="DatasetClearance",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('purpose', models.TextField(help_text='What it will be used for, such as: train and test a classifier.')),
-                ('requested_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('requested_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='clearances', to='projects.datasetversion')),
-                ('use_case', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='clearances', to='projects.usecase')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "purpose",
+                    models.TextField(help_text="What it will be used for, such as: train and test a classifier."),
+                ),
+                ("requested_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "requested_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="clearances",
+                        to="projects.datasetversion",
+                    ),
+                ),
+                (
+                    "use_case",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="clearances", to="projects.usecase"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='CommitFile',
+            name="CommitFile",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('path', models.CharField(max_length=400)),
-                ('git_oid', models.CharField(max_length=40)),
-                ('size', models.BigIntegerField()),
-                ('blob', models.ForeignKey(db_column='sha256', on_delete=django.db.models.deletion.PROTECT, related_name='+', to='projects.blob')),
-                ('commit', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='files', to='projects.commit')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("path", models.CharField(max_length=400)),
+                ("git_oid", models.CharField(max_length=40)),
+                ("size", models.BigIntegerField()),
+                (
+                    "blob",
+                    models.ForeignKey(
+                        db_column="sha256",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="projects.blob",
+                    ),
+                ),
+                (
+                    "commit",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="files", to="projects.commit"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['path'],
-                'constraints': [models.UniqueConstraint(fields=('commit', 'path'), name='one_file_per_path')],
+                "ordering": ["path"],
+                "constraints": [models.UniqueConstraint(fields=("commit", "path"), name="one_file_per_path")],
             },
         ),
         migrations.AddIndex(
-            model_name='datasetversion',
-            index=models.Index(fields=['state', 'lease_until'], name='dataset_version_state'),
+            model_name="datasetversion",
+            index=models.Index(fields=["state", "lease_until"], name="dataset_version_state"),
         ),
         migrations.AddConstraint(
-            model_name='datasetversion',
-            constraint=models.UniqueConstraint(fields=('dataset', 'number'), name='one_version_per_number'),
+            model_name="datasetversion",
+            constraint=models.UniqueConstraint(fields=("dataset", "number"), name="one_version_per_number"),
         ),
         migrations.AddConstraint(
-            model_name='datasetversion',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['received', 'importing', 'refused']), ('commit__isnull', False), _connector='OR'), name='profiled_version_has_a_commit'),
+            model_name="datasetversion",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("state__in", ["received", "importing", "refused"]), ("commit__isnull", False), _connector="OR"
+                ),
+                name="profiled_version_has_a_commit",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ref',
-            constraint=models.UniqueConstraint(fields=('repository', 'name'), name='one_commit_per_ref'),
+            model_name="ref",
+            constraint=models.UniqueConstraint(fields=("repository", "name"), name="one_commit_per_ref"),
         ),
         migrations.AddConstraint(
-            model_name='repository',
-            constraint=models.UniqueConstraint(fields=('kind', 'team', 'name'), name='repository_name_in_team'),
+            model_name="repository",
+            constraint=models.UniqueConstraint(fields=("kind", "team", "name"), name="repository_name_in_team"),
         ),
         migrations.AddConstraint(
-            model_name='repository',
-            constraint=models.UniqueConstraint(condition=models.Q(('team', None)), fields=('kind', 'name'), name='repository_name_in_organisation'),
+            model_name="repository",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("team", None)), fields=("kind", "name"), name="repository_name_in_organisation"
+            ),
         ),
         migrations.AddIndex(
-            model_name='dataset',
-            index=models.Index(fields=['-changed_at', '-id'], name='dataset_changed'),
+            model_name="dataset",
+            index=models.Index(fields=["-changed_at", "-id"], name="dataset_changed"),
         ),
         migrations.AddIndex(
-            model_name='dataset',
-            index=models.Index(fields=['team', '-changed_at', '-id'], name='dataset_team'),
+            model_name="dataset",
+            index=models.Index(fields=["team", "-changed_at", "-id"], name="dataset_team"),
         ),
         migrations.AddConstraint(
-            model_name='dataset',
-            constraint=models.UniqueConstraint(fields=('team', 'name'), name='one_dataset_per_name'),
+            model_name="dataset",
+            constraint=models.UniqueConstraint(fields=("team", "name"), name="one_dataset_per_name"),
         ),
         migrations.AddIndex(
-            model_name='usecase',
-            index=models.Index(fields=['-changed_at', '-id'], name='use_case_changed'),
+            model_name="usecase",
+            index=models.Index(fields=["-changed_at", "-id"], name="use_case_changed"),
         ),
         migrations.AddIndex(
-            model_name='usecase',
-            index=models.Index(fields=['team', '-changed_at', '-id'], name='use_case_team'),
+            model_name="usecase",
+            index=models.Index(fields=["team", "-changed_at", "-id"], name="use_case_team"),
         ),
         migrations.AddIndex(
-            model_name='usecase',
-            index=models.Index(fields=['stage', '-changed_at', '-id'], name='use_case_stage'),
+            model_name="usecase",
+            index=models.Index(fields=["stage", "-changed_at", "-id"], name="use_case_stage"),
         ),
         migrations.AddIndex(
-            model_name='usecase',
-            index=models.Index(fields=['proposer'], name='use_case_proposer'),
+            model_name="usecase",
+            index=models.Index(fields=["proposer"], name="use_case_proposer"),
         ),
         migrations.AddConstraint(
-            model_name='stakeholder',
-            constraint=models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='stakeholder_has_a_name'),
+            model_name="stakeholder",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("name", ""), _negated=True), name="stakeholder_has_a_name"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='datasetclearance',
-            constraint=models.UniqueConstraint(fields=('version', 'use_case'), name='one_clearance_per_version_and_use_case'),
+            model_name="datasetclearance",
+            constraint=models.UniqueConstraint(
+                fields=("version", "use_case"), name="one_clearance_per_version_and_use_case"
+            ),
         ),
     ]

@@ -10,13 +10,14 @@ from django.utils import timezone
 
 from governance.models import ApprovalRequest, RoleAssignment, Share, User
 from governance.policy import ORGANISATION_ROLES, ROLE_PERMISSIONS, Permission, Role
-from governance.services import access, approvals, people, roles, tokens
+from governance.services import access, people, roles, tokens
 from projects.models import Repository, StrategicGoal, Team
 from projects.services import goals, repositories, teams, use_cases
 from tests import factories
 from tests.personas import PASSWORD
 from tests.training.factories import make_base_model
 from training.models import Evaluation, JobEvent, ModelVersion, Publication, RegisteredModel, TrainingJob
+from training.services import jobs
 
 SHA = "ab" * 32
 REPORT = {
@@ -115,15 +116,20 @@ def make_side(slug: str, *, administrator: User, reviewer: User, base_model) -> 
         purpose="A second look",
         expires_at=timezone.now() + datetime.timedelta(days=10),
     )
-    job = TrainingJob.objects.create(
-        team=team, use_case=use_case, dataset_version=version, base_model=base_model, model_name=f"{slug}-router",
-        recipe="sequence_classification", method="lora", spec_digest=SHA, submitted_by=owner,
-        state=TrainingJob.State.SUCCEEDED, finished_at=timezone.now(),
-        spec={
-            "seed": 1, "hyperparameters": {"epochs": 1}, "dataset": {"commit": version.commit.oid,
-            "files": {"test": {"sha256": SHA}}}, "base_model": {"revision": base_model.revision},
-        },
-    )  # fmt: skip
+    job = jobs.submit(
+        actor=owner,
+        use_case=use_case,
+        dataset_version=version,
+        base_model=base_model,
+        model_name=f"{slug}-router",
+        method="lora",
+        preset="quick",
+        seed=1,
+        baselines=["majority"],
+    )
+    # As a worker leaves it; training itself has its own tests.
+    TrainingJob.objects.filter(pk=job.pk).update(state=TrainingJob.State.SUCCEEDED, finished_at=timezone.now())
+    job.refresh_from_db()
     JobEvent.objects.create(job=job, token=1, type="log", at=timezone.now(), data={"message": "Started."})
     Evaluation.objects.create(job=job, digest=SHA, report=REPORT, accuracy=0.8, macro_f1=0.8, test_rows=6)
     repository = repositories.create(actor=owner, kind=Repository.Kind.MODEL, team=team, name=f"{slug}-router")
@@ -185,7 +191,6 @@ def make_world(folder: Path) -> World:
         for slug in ("helpdesk", "finance")
     )
     person = people.create(actor=system, email="somebody@example.org", name="Somebody", password=PASSWORD)
-    assert approvals.standing  # the gates are the real ones
     return World(own, foreign, base_model, goal, person)
 
 
