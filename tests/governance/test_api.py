@@ -100,7 +100,6 @@ def test_a_bad_decision_names_its_field(asked, carol, body, field):
         ("dan", ("read", "review"), 403, "missing_permission"),
         ("frank", ("read", "review", "admin"), 403, "missing_permission"),
         ("carol", ("read",), 403, "token_scope"),
-        ("eve", ("read", "review"), 404, "not_found"),
         ("carol", ("review",), 404, "not_found"),
     ],
 )
@@ -109,6 +108,17 @@ def test_those_who_may_not_decide_are_refused_with_the_reason(asked, personas, p
         f"{V1}/approvals/{asked.pk}/decide/", {"verdict": "approve"}, headers={"If-Match": f'"{asked.digest}"'}
     )
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert not Decision.objects.exists()
+
+
+def test_an_outsider_cannot_tell_a_request_that_exists_from_one_that_does_not(asked, eve):
+    client = client_of(eve, "read", "review")
+    answers = [
+        client.post(f"{V1}/approvals/{pk}/decide/", {"verdict": "approve"}, headers={"If-Match": f'"{asked.digest}"'})
+        for pk in (asked.pk, 999_999)
+    ]
+    assert {answer.status_code for answer in answers} in ({403}, {404})
+    assert answers[0].json()["detail"] == answers[1].json()["detail"]
     assert not Decision.objects.exists()
 
 
@@ -253,7 +263,9 @@ def test_a_team_owner_gives_and_takes_roles_in_their_team_alone(alice, eve, team
 def test_roles_of_others_are_not_found(eve, alice, bob):
     held = bob.role_assignments.first()
     client = client_of(eve, "read", "admin")
-    assert client.delete(f"{V1}/roles/{held.pk}/").status_code == 404
+    answers = [client.delete(f"{V1}/roles/{pk}/") for pk in (held.pk, 999_999)]
+    assert {answer.status_code for answer in answers} in ({403}, {404})
+    assert client.get(f"{V1}/roles/{held.pk}/").status_code == 404
     assert {row["user"]["id"] for row in client.get(f"{V1}/roles/").json()["results"]} == {eve.pk}
     assert RoleAssignment.objects.filter(pk=held.pk).exists()
 

@@ -74,7 +74,11 @@ def test_the_list_costs_the_same_for_one_and_for_many(
 def test_an_outsider_does_not_find_the_review(asked, eve, as_person):
     client = as_person(eve)
     assert client.get(reverse("governance:review", args=[asked.pk])).status_code == 404
-    assert press(client, asked).status_code == 404
+    there = press(client, asked).status_code
+    asked.pk, pk = 999_999, asked.pk
+    assert press(client, asked).status_code == there
+    assert there in {403, 404}
+    assert not Decision.objects.filter(request=pk).exists()
     assert asked.subject_label not in client.get(reverse("governance:reviews"), {"show": "all"}).content.decode()
 
 
