@@ -77,6 +77,10 @@ def run(*, job_id: int, stopping: Callable[[], bool] = lambda: False) -> str:
         except jobs.LostOwnership as error:
             logger.warning("%s; stopping.", error)
             outcome = "lost"
+        except Exception as error:
+            # Unsaid, it would look like a lost worker and be tried again, although it would only repeat.
+            logger.exception("Job %s met an error that the supervisor does not know", job_id)
+            outcome = attempt.broke(error)
         finally:
             attempt.end()
     _tidy(job_id, held.token, outcome)
@@ -415,6 +419,18 @@ class _Attempt:
             )
         )
         return str(job.state)
+
+    def broke(self, error: Exception) -> str:
+        """End the job because this side of the pipe is broken, as far as that can still be written."""
+        try:
+            return self._failed(
+                "internal",
+                f"The worker met an error that it does not know: {type(error).__name__}.",
+                "Give the number of this job to your administrator; the worker's log says more.",
+                retryable=False,
+            )
+        except jobs.LostOwnership:
+            return "lost"
 
     def _released(self) -> str:
         self._flush()

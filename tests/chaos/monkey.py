@@ -34,6 +34,26 @@ class Site:
     environment: dict[str, str]
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     scheduler: subprocess.Popen[bytes] | None = None
+    feeder: subprocess.Popen[str] | None = None
+
+    def feed(self, jobs: int) -> int:
+        """Submit some jobs through a process that stays, and return how many there are now."""
+        if self.feeder is None:
+            self.feeder = subprocess.Popen(
+                [sys.executable, "-m", "tests.chaos.world", "feed"],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        assert self.feeder.stdin is not None
+        assert self.feeder.stdout is not None
+        self.feeder.stdin.write(f"{jobs}\n")
+        self.feeder.stdin.flush()
+        answer = self.feeder.stdout.readline()
+        assert answer, self.logs()
+        return int(json.loads(answer)["submitted"])
 
     def ask(self, *arguments: object, seconds: float = 240) -> dict:
         """Run tests.chaos.world and return its answer."""
@@ -51,13 +71,26 @@ class Site:
 
     def standing(self) -> dict[str, int]:
         """Return how many jobs are in each state, without starting a program for it."""
-        query = "SELECT state, count(*) FROM training_trainingjob GROUP BY state"
+        return dict(self._query("SELECT state, count(*) FROM training_trainingjob GROUP BY state"))
+
+    def _query(self, query: str) -> list[tuple]:
         url = self.environment.get("DATABASE_URL")
         if url:
             with psycopg.connect(url) as connection:
-                return dict(connection.execute(query).fetchall())
+                return connection.execute(query).fetchall()
         with contextlib.closing(sqlite3.connect(self.var / "gatehouse.sqlite3", timeout=20)) as connection:
-            return dict(connection.execute(query).fetchall())
+            return connection.execute(query).fetchall()
+
+    def rows(self, columns: str) -> list[tuple]:
+        """Return these columns of every job, in order."""
+        return self._query(f"SELECT {columns} FROM training_trainingjob ORDER BY id")  # noqa: S608
+
+    def said(self, job_id: int) -> list[str]:
+        """Return the messages of the stages of a job, in order."""
+        rows = self._query(
+            f"SELECT data FROM training_jobevent WHERE job_id = {int(job_id)} AND type = 'stage' ORDER BY id"  # noqa: S608
+        )
+        return [(json.loads(data) if isinstance(data, str) else data)["message"] for (data,) in rows]
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         """Start one Celery worker for training jobs."""
@@ -98,6 +131,9 @@ class Site:
 
     def stop(self) -> None:
         """End everything."""
+        if self.feeder is not None:
+            self.feeder.communicate()
+            self.feeder = None
         for process in [*self.workers, *([self.scheduler] if self.scheduler else [])]:
             for child in _tree(process.pid):
                 with contextlib.suppress(psutil.Error):
@@ -118,7 +154,9 @@ def _tree(pid: int) -> list[psutil.Process]:
 
 
 @contextlib.contextmanager
-def site(*, database_url: str | None, broker_url: str, fencing: bool = True) -> Iterator[Site]:
+def site(
+    *, database_url: str | None, broker_url: str, fencing: bool = True, step_seconds: float = 0.08
+) -> Iterator[Site]:
     """Prepare a folder and an environment; nothing runs yet. Afterwards nothing is left, which is asserted."""
     var = Path(tempfile.mkdtemp(prefix="gh-chaos-"))
     for name in ("log", "run", "incoming"):
@@ -134,6 +172,7 @@ def site(*, database_url: str | None, broker_url: str, fencing: bool = True) -> 
         "JOB_HEARTBEAT_SECONDS": "0.5",
         "JOB_FENCING": "1" if fencing else "0",
         "CHAOS": "1",
+        "CHAOS_STEP_SECONDS": str(step_seconds),
         "LOG_LEVEL": "WARNING",
         **({"DATABASE_URL": database_url} if database_url else {}),
     }
@@ -199,10 +238,14 @@ class Monkey:
             self.killed += 1
 
 
-def torment(found: Site, *, kills: int, pauses: int, seed: int, seconds: float) -> tuple[Monkey, dict]:
-    """Run workers and scheduler over the waiting jobs with the monkey among them; return it and the last standing.
+def torment(
+    found: Site, *, jobs: int, kills: int, pauses: int, seed: int, seconds: float, linger: float = 3600
+) -> Monkey:
+    """Feed jobs to three workers with the monkey among them, until so many are done and it is content; return it.
 
-    More jobs are submitted while it has not yet done enough. Raises AssertionError with the logs after `seconds`.
+    The queue is kept short, so that a worker is free to take over whatever a paused one holds: with a long queue the
+    sleeper would wake before its job is claimed again, and the pauses would show nothing. What is unfinished `linger`
+    seconds after the monkey's last act is left as it is. Raises AssertionError with the logs after `seconds`.
     """
     rng = random.Random(seed)
     monkey = Monkey(found, kills, pauses, seed)
@@ -210,21 +253,20 @@ def torment(found: Site, *, kills: int, pauses: int, seed: int, seconds: float) 
         found.start_worker()
     found.start_scheduler()
     deadline = time.monotonic() + seconds
-    looked = 0.0
-    standing: dict = {}
+    submitted = found.feed(3)
+    ended: float | None = None
     while True:
         monkey.act(rng)
         found.revive()
         assert found.scheduler is not None
         assert found.scheduler.poll() is None, found.logs()
-        now = time.monotonic()
-        if now - looked > 0.5:
-            looked = now
-            standing = found.standing()
-            waiting = standing.get("queued", 0) + standing.get("running", 0)
-            if not waiting and monkey.content:
-                return monkey, standing
-            if waiting < 8 and not monkey.content:
-                found.ask("submit", 30)
-        assert now < deadline, f"after {seconds:g} s: {standing}, {monkey.killed} kills\n{found.logs()}"
+        standing = found.standing()
+        waiting = standing.get("queued", 0) + standing.get("running", 0)
+        enough = submitted >= jobs and monkey.content
+        ended = time.monotonic() if enough and ended is None else ended
+        if enough and (not waiting or time.monotonic() - (ended or 0) > linger):
+            return monkey
+        if waiting < 3 and not enough:
+            submitted = found.feed(2)
+        assert time.monotonic() < deadline, f"after {seconds:g} s: {standing}, {monkey.killed} kills\n{found.logs()}"
         time.sleep(rng.uniform(0.05, 0.3))

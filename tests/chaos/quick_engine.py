@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 STEPS = 10
-PAUSE = 0.08
 
 stop = False
 
@@ -82,7 +81,7 @@ def main() -> int:
     while step < STEPS:
         if stop:
             return 75
-        time.sleep(PAUSE)
+        time.sleep(float(sys.argv[1]))
         step += 1
         state = link(state, step)
         sha256 = write(own / f"step-{step}.json", {"state": state, "step": step})

@@ -1,6 +1,7 @@
 """The database side of the chaos tests, a program of its own: prepare a site with jobs, audit what became of it.
 
-`python -m tests.chaos.world prepare JOBS FOLDER` | `submit JOBS` | `audit`; answers are one line of JSON.
+`python -m tests.chaos.world prepare FOLDER` | `feed` (submits as many jobs as each line of its input says) | `audit`;
+answers are lines of JSON.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from pathlib import Path
 import django
 
 
-def prepare(jobs_wanted: int, folder: Path) -> dict:
-    """Migrate, make the people and open every gate, and submit the jobs."""
+def prepare(folder: Path) -> dict:
+    """Migrate, make the people and open every gate."""
     from django.core.management import call_command
 
     from governance.models import User
@@ -31,7 +32,7 @@ def prepare(jobs_wanted: int, folder: Path) -> dict:
     carol = make_role(make_person("carol"), Role.REVIEWER)
     make_ground(owner=alice, reviewer=carol, administrator=frank, team=team, folder=folder / "tiny")
     User.objects.system()
-    return submit(jobs_wanted)
+    return {"ready": True}
 
 
 def submit(jobs_wanted: int) -> dict:
@@ -46,14 +47,7 @@ def submit(jobs_wanted: int) -> dict:
     start = TrainingJob.objects.count()
     for number in range(start, start + jobs_wanted):
         ground.submit(alice, seed=number, model_name=f"model-{number % 5}")
-    return standing()
-
-
-def standing() -> dict:
-    """Return how many jobs are in each state."""
-    from training.models import TrainingJob
-
-    return dict(Counter(TrainingJob.objects.values_list("state", flat=True)))
+    return {"submitted": start + jobs_wanted}
 
 
 def audit() -> dict:
@@ -104,10 +98,9 @@ if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.chaos.settings")
     django.setup()
     verb, *rest = sys.argv[1:]
-    if verb == "prepare":
-        answer = prepare(int(rest[0]), Path(rest[1]))
-    elif verb == "submit":
-        answer = submit(int(rest[0]))
+    if verb == "feed":
+        for line in sys.stdin:
+            sys.stdout.write(json.dumps(submit(int(line))) + "\n")
+            sys.stdout.flush()
     else:
-        answer = audit()
-    sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.write(json.dumps(prepare(Path(rest[0])) if verb == "prepare" else audit()) + "\n")
