@@ -89,3 +89,11 @@ def eve(db):
 def personas(alice, bob, carol, dan, eve, frank):
     """Return all six by name."""
     return {"alice": alice, "bob": bob, "carol": carol, "dan": dan, "eve": eve, "frank": frank}
+
+
+@pytest.fixture(autouse=True)
+def empty_cache():
+    """Let every test begin with an empty cache: rate limits counted in one test must not refuse calls in the next."""
+    from django.core.cache import cache
+
+    cache.clear()
