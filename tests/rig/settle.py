@@ -1,6 +1,7 @@
 """Gives a fresh site its first people, a team and a tiny base model; run as a module in the site's environment.
 
-Prints, as its last line, a JSON object with an API token for each persona.
+Prints, as its last line, a JSON object with an API token for each persona. It must not import pytest: the settings
+would take the process for a test and hash its passwords in a way that the site does not know.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ import csv
 import json
 import os
 import re
+from pathlib import Path
 
 import django
 from django.conf import settings
 
-from tests.rig.site import BASE_MODEL, PASSWORD, REQUESTS
-
+PASSWORD = "correct-horse-battery-9"
+BASE_MODEL = "tiny-encoder"
+REQUESTS = Path(__file__).resolve().parents[2] / "portal" / "demo" / "helpdesk" / "requests.csv"
 SCOPES = {
     "alice": ["read", "write", "train", "predict", "admin"],
     "bob": ["read", "write", "train", "predict"],

@@ -19,10 +19,10 @@ import httpx
 import pytest
 
 from tests.rig import live
+from tests.rig.settle import BASE_MODEL, PASSWORD, REQUESTS
 
-PASSWORD = "correct-horse-battery-9"
-REQUESTS = live.ROOT / "portal" / "demo" / "helpdesk" / "requests.csv"
-BASE_MODEL = "tiny-encoder"
+__all__ = ["BASE_MODEL", "PASSWORD", "QUICK", "Site"]
+
 QUICK = {"epochs": 2, "batch_size": 16, "max_length": 32, "precision": "fp32"}
 """Settings with which the tiny base model is trained in a second."""
 
