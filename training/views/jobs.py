@@ -126,8 +126,9 @@ def options(request, field):
 
 def _visible(request, pk: int) -> TrainingJob:
     rows = TrainingJob.objects.visible_to(request.user).select_related(
-        "team", "use_case", "dataset_version__dataset__team", "base_model__commit", "submitted_by", "retry_of"
-    )
+        "team", "use_case", "dataset_version__dataset__team", "base_model__commit", "submitted_by", "retry_of",
+        "model_version__model__team", "evaluation",
+    ).defer("dataset_version__profile", "dataset_version__errors", "dataset_version__changes")  # fmt: skip
     return get_object_or_404(rows, pk=pk)
 
 
@@ -136,7 +137,7 @@ def _visible(request, pk: int) -> TrainingJob:
 def detail(request, pk):
     """Show one job: its stages, curves and log while it runs, its evaluation once it has ended."""
     job = _visible(request, pk)
-    evaluation = Evaluation.objects.filter(job=job).first()
+    evaluation = getattr(job, "evaluation", None)
     events = JobEvent.objects.filter(job=job)
     log = list(events.filter(type__in=["log", "stage"]).order_by("-pk")[:LOG_LINES])
     settings = _settings(job)
