@@ -383,7 +383,7 @@ def lineage(version: ModelVersion) -> Graph:
             ("job", "version", "made"),
         ]
     )
-    for publication in version.publications.exclude(state=State.DECLINED).order_by("pk"):
+    for publication in version.publications.exclude(state=State.DECLINED).select_related("model__team").order_by("pk"):
         key = f"publication-{publication.pk}"
         add(
             key,
