@@ -13,6 +13,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from governance.models import User
@@ -32,6 +33,8 @@ class Form(forms.Form):
         self.user = user
         kwargs.setdefault("label_suffix", "")
         super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.error_messages["required"] = _what_to_do(field)
 
     def attempt(self, act: Callable, **arguments: Any) -> Any:
         """Return what the service returns, or None after noting the field that it finds wrong."""
@@ -43,6 +46,19 @@ class Form(forms.Form):
             name = self.fields_of.get(error.field, error.field)
             self.add_error(name if name in self.fields else None, str(error))
             return None
+
+
+def _what_to_do(field: forms.Field) -> str:
+    """Return what to say beside a field that was left empty."""
+    if isinstance(field, forms.FileField):
+        return _("Choose a file.")
+    if isinstance(field, forms.DateField):
+        return _("Choose a day.")
+    if isinstance(field, forms.ChoiceField):
+        return _("Choose one.")
+    if isinstance(field, forms.IntegerField | forms.DecimalField):
+        return _("Type a number.")
+    return _("Write something here; it cannot stay empty.")
 
 
 def text_area(
@@ -71,6 +87,7 @@ class PersonField(forms.CharField):
     """A person, typed by e-mail address or name; suggestions come as one types. Cleans to the User."""
 
     default_error_messages = {
+        "required": gettext_lazy("Type an e-mail address, or part of a name."),
         "unknown": gettext_lazy("Nobody here is called “%(value)s”. Type an e-mail address, or part of a name."),
         "several": gettext_lazy("Several people match “%(value)s”: %(names)s. Type the e-mail address."),
     }

@@ -10,10 +10,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from governance.models import ApprovalRequest, LedgerEntry, Share
+from governance.policy import Role
 from governance.services import access
 from projects.models import Dataset, DatasetVersion
 from projects.services import datasets
 from tests import factories
+from tests.personas import make_role
 
 pytestmark = pytest.mark.django_db
 
@@ -215,7 +217,8 @@ def test_an_upload_without_a_file_asks_for_one(as_, bob, dataset):
     assert "file" in errors_of(as_(bob).post(page("dataset_upload", dataset), {}))
 
 
-def test_uploading_is_refused_to_a_reviewer_and_absent_for_an_outsider(as_, carol, dataset, eve):
+def test_uploading_is_refused_to_a_reviewer_and_absent_for_another_teams_steward(as_, carol, dataset, eve, other_team):
+    make_role(eve, Role.DATA_STEWARD, other_team)
     given = {"file": factories.make_csv(factories.make_rows())}
     assert as_(carol).post(page("dataset_upload", dataset), given).status_code == 403
     assert as_(eve).get(page("dataset_upload", dataset)).status_code == 404
