@@ -50,7 +50,7 @@ def listing(request):
         "page": keyset(rows, request, order=ORDER),
         "states": TrainingJob.State.choices,
         "chosen": request.GET,
-        "filtered": bool(request.GET.get("state") or request.GET.get("mine")),
+        "filtered": any(request.GET.get(name) for name in chosen.fields),
         "may_submit": bool(access.scope_ids(request.user, Permission.JOB_SUBMIT)),
     }
     return render(request, "training/jobs.html", context)

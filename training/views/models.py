@@ -22,7 +22,7 @@ from projects.models import UseCase
 from projects.services import repositories
 from projects.views import history
 from training.forms import PublishForm, ReasonForm
-from training.models import Evaluation, ModelVersion, Publication, RegisteredModel, TrainingJob
+from training.models import ModelVersion, Publication, RegisteredModel, TrainingJob
 from training.services import registry
 from training.views import reports
 
@@ -37,7 +37,11 @@ DIGESTS = {
     "base_revision": gettext_lazy("Revision of the base model"),
 }
 STOPPED = (Publication.State.SUSPENDED, Publication.State.RETIRED)
-VERSION_PARTS = ("version__dataset_version__dataset__team", "version__use_case")
+PARTS = (
+    "commit", "use_case", "base_model__commit", "dataset_version__dataset__team", "dataset_version__commit",
+    "job__evaluation",
+)  # fmt: skip
+UNREAD = ("job__dry_run", "dataset_version__profile", "dataset_version__errors", "dataset_version__changes")
 
 
 @declares("signed_in")
@@ -76,22 +80,18 @@ def _frame(request, model: RegisteredModel, tab: str) -> dict:
         Publication.objects.visible_to(user)
         .filter(model=model)
         .exclude(state=Publication.State.DECLINED)
-        .select_related("version__commit", "version__job", "version__base_model__commit", *VERSION_PARTS)
-        .defer("version__job__spec", "version__job__dry_run", "version__dataset_version__profile")[:PUBLICATIONS]
+        .select_related("version")[:PUBLICATIONS]
     )
     for row in publications:
         # They all belong to the model at hand; its page must not be asked for again for each of them.
         row.model = row.version.model = model
     live = [row for row in publications if row.state == Publication.State.PUBLISHED]
     champion = next((row for row in live if row.alias == registry.DEFAULT_ALIAS), live[0] if live else None)
+    if champion is not None:
+        champion.version = _whole(ModelVersion.objects.all(), model).get(pk=champion.version_id)
+        champion.version.model = model
     member = access.allows(user, Permission.MODEL_VIEW, model)
-    newest = (
-        ModelVersion.objects.visible_to(user)
-        .filter(model=model)
-        .select_related("commit", "job", "base_model__commit", "dataset_version__dataset__team", "use_case")
-        .defer("job__spec", "job__dry_run", "dataset_version__profile")
-        .first()
-    )
+    newest = _whole(ModelVersion.objects.visible_to(user), model).first()
     if newest is not None:
         newest.model = model
     waiting = next((row for row in publications if row.state == Publication.State.PROPOSED), None)
@@ -112,7 +112,9 @@ def _frame(request, model: RegisteredModel, tab: str) -> dict:
         "asked": {row.version_id for row in publications if row.state in {"proposed", "published"}},
         "shown": champion.version if champion else newest,
         "member": member,
-        "usable": bool(live) and RegisteredModel.objects.usable_by(user).filter(pk=model.pk).exists(),
+        "usable": access.allows(user, Permission.MODEL_USE, model)
+        or any(row.audience == Publication.Audience.ORGANISATION for row in live),
+        "publications": publications,
         "try_url": reverse("portal:try_model", args=[model.team.slug, model.name]),
         "may_publish": access.allows(user, Permission.MODEL_PUBLISH, model),
         "may_suspend": may_retire and champion is not None,
@@ -121,6 +123,11 @@ def _frame(request, model: RegisteredModel, tab: str) -> dict:
         else None,
         "base_url": request.build_absolute_uri("/").rstrip("/"),
     }
+
+
+def _whole(rows, model: RegisteredModel):
+    """Return the model's versions with all that their page, their card and their approval read, in one query."""
+    return rows.filter(model=model).select_related(*PARTS).defer(*UNREAD)
 
 
 def _state(standing, waiting, stopped, newest) -> str:
@@ -145,7 +152,7 @@ def detail(request, team, name):
     shown = context["shown"]
     if shown is not None:
         context["card"] = registry.card(shown)
-        context["accuracy"] = Evaluation.objects.filter(job=shown.job_id).values_list("accuracy", flat=True).first()
+        context["accuracy"] = shown.job.evaluation.accuracy
         context |= _lineage(shown) if context["member"] else {}
         context["snippets"] = _snippets(context["base_url"], model, context["champion"])
     context["limit"] = settings.PREDICT_MAX_CHARACTERS
@@ -202,7 +209,10 @@ def versions(request, team, name):
         .defer("job__spec", "job__dry_run", "job__evaluation__report", "dataset_version__profile")
         .prefetch_related("publications")
     )
-    context = _frame(request, model, "versions") | {"page": keyset(rows, request, order=("-number", "-id"), size=25)}
+    page = keyset(rows, request, order=("-number", "-id"), size=25)
+    for row in page.items:
+        row.model = model
+    context = _frame(request, model, "versions") | {"page": page}
     return render(request, "training/model_versions.html", context)
 
 
@@ -211,9 +221,8 @@ def versions(request, team, name):
 def past(request, team, name):
     """Show what happened to a model and its publications."""
     model = _model(request, team, name)
-    publications = list(model.publications.all()[:200])
     context = _frame(request, model, "history")
-    context["history"] = history.of(request, *publications) if publications else None
+    context["history"] = history.of(request, *context["publications"]) if context["publications"] else None
     return render(request, "training/model_history.html", context)
 
 
@@ -224,9 +233,7 @@ def version(request, team, name, number):
     model = _model(request, team, name)
     row = _version(request, model, number)
     row.model = model
-    evaluation = Evaluation.objects.filter(job=row.job).first()
-    if evaluation is not None:
-        evaluation.job = row.job
+    evaluation = getattr(row.job, "evaluation", None)
     publications = list(row.publications.select_related("requested_by"))
     member = access.allows(request.user, Permission.MODEL_VIEW, model)
     asked = any(one.state in {"proposed", "published"} for one in publications)
@@ -285,13 +292,7 @@ def file(request, team, name, number, path):
 
 
 def _version(request, model: RegisteredModel, number: int) -> ModelVersion:
-    rows = (
-        ModelVersion.objects.visible_to(request.user)
-        .filter(model=model)
-        .select_related(
-            "commit", "job", "base_model__commit", "dataset_version__dataset__team", "use_case", "model__team"
-        )
-    )
+    rows = _whole(ModelVersion.objects.visible_to(request.user), model).select_related("model__team", *PARTS)
     return get_object_or_404(rows, number=number)
 
 
