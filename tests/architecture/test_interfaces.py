@@ -13,9 +13,7 @@ INTERFACE = re.compile(
 )
 
 # Where an interface writes all the same, and why.
-EXCEPTIONS: dict[str, str] = {
-    "training/management/commands/scheduler.py": "it forgets kept answers to repeated requests, which are no records",
-}
+EXCEPTIONS: dict[str, str] = {}
 
 MODULES = [path for path in source.modules() if INTERFACE.fullmatch(source.name(path))]
 
