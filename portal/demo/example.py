@@ -267,7 +267,7 @@ def load_job(team: Team, use_case: UseCase, version: DatasetVersion, base_model:
         base_model=base_model,
         model_name=MODEL,
         recipe="sequence_classification",
-        method="lora",
+        method="full",
         preset="balanced",
         overrides={},
         seed=7,
