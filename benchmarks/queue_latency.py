@@ -69,7 +69,9 @@ def worker(folder: Path):
     ]
     log = folder / "worker.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=output, stderr=output, env={**os.environ, "LOG_LEVEL": "INFO"}
+        )
     try:
         deadline = time.monotonic() + PATIENCE
         while b" ready." not in log.read_bytes():
