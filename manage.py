@@ -21,7 +21,12 @@ def main() -> None:
         raise SystemExit(str(error)) from None
     except ImportError as error:
         raise SystemExit(f"Gatehouse's packages are not installed ({error}). Run `make install` first.") from error
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in {"governance", "portal", "projects", "training"}:
+            raise
+        raise SystemExit(f"The package {error.name} is not installed. Run `make install` first.") from error
 
 
 if __name__ == "__main__":
