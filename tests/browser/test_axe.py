@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
@@ -39,7 +40,7 @@ def examine(page: Page, paths: list[str]) -> list[str]:
                 said.append(f"{place} answers {answer and answer.status}")
                 continue
             # Fragments that htmx loads belong to the page.
-            page.wait_for_function("!document.querySelector('.htmx-request, [aria-busy=true]')")
+            expect(page.locator(".htmx-request, [aria-busy=true]")).to_have_count(0)
             page.evaluate(AXE.read_text())
             said += [f"{place}: {line}" for line in offences(page)]
             if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
@@ -51,7 +52,7 @@ def examine(page: Page, paths: list[str]) -> list[str]:
 def content(site) -> dict[str, str]:
     """Addresses of things of every kind, made through the API: a use case, a dataset, a request that waits."""
     bob, frank = site.api("bob"), site.api("frank")
-    statement = {name: "Requests wait two hours in the wrong queue." for name in ("problem", "people", "benefit")}
+    statement = dict.fromkeys(("problem", "people", "benefit"), "Requests wait two hours in the wrong queue.")
     draft = bob.post("use-cases/", json={"team": "helpdesk", "title": "A draft", **statement}).json()
     ready = bob.post(
         "use-cases/", json={"team": "helpdesk", "title": "Ready", "data_needed": "Past requests.", **statement}
@@ -82,7 +83,7 @@ def content(site) -> dict[str, str]:
     for _ in range(120):
         if bob.get(f"datasets/{dataset['id']}/versions/1/").json()["state"] == "profiled":
             break
-        __import__("time").sleep(0.5)
+        time.sleep(0.5)
     entries = site.api("dan").get("ledger/").json()["results"]
     people = frank.get("people/", params={"email": site.email("bob")}).json()["results"]
     return {
