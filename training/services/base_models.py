@@ -335,7 +335,7 @@ def tree_digest(tree: dict[str, str]) -> str:
 def allow(*, actor: User, base_model: BaseModel, reason: str) -> BaseModel:
     """Let everyone with approved work fine-tune this revision. Raises Denied (also for who imported it), Invalid."""
     access.require(actor, Permission.BASE_MODEL_ALLOW)
-    model = BaseModel.objects.select_for_update().get(pk=base_model.pk)
+    model = BaseModel.objects.select_for_update(no_key=True).get(pk=base_model.pk)
     if model.imported_by_id == actor.pk:
         raise access.Denied(
             "You imported this model, so someone else has to allow it.", code="own_request", subject=model
@@ -349,7 +349,7 @@ def allow(*, actor: User, base_model: BaseModel, reason: str) -> BaseModel:
 def disallow(*, actor: User, base_model: BaseModel, reason: str) -> BaseModel:
     """Stop new training with this revision at once; queued jobs fail when they are claimed. Raises Denied, Invalid."""
     access.require(actor, Permission.BASE_MODEL_ALLOW)
-    model = BaseModel.objects.select_for_update().get(pk=base_model.pk)
+    model = BaseModel.objects.select_for_update(no_key=True).get(pk=base_model.pk)
     return _decide(actor, model, BaseModel.State.DISALLOWED, Action.BASE_MODEL_DISALLOWED, reason)
 
 

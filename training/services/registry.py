@@ -89,7 +89,7 @@ def request_publication(
     if alias in RESERVED_ALIASES:
         raise Invalid(f"“{alias}” names the newest version; choose another alias.", field="alias")
     values = fields.clean(Publication, {"alias": alias, "intended_use": intended_use})
-    model = RegisteredModel.objects.select_for_update().get(pk=version.model_id)
+    model = RegisteredModel.objects.select_for_update(no_key=True).get(pk=version.model_id)
     # Read again under the lock: the version may have been retired since the caller loaded it.
     version = ModelVersion.objects.get(pk=version.pk)
     for waiting in model.publications.filter(state=State.PROPOSED, alias=values["alias"]):
@@ -142,8 +142,8 @@ def approved(*, actor: User, request: ApprovalRequest) -> Publication:
     access.require(actor, Permission.REVIEW_DECIDE)
     subject = request.subject
     assert isinstance(subject, Publication)
-    model = RegisteredModel.objects.select_for_update().get(pk=subject.model_id)
-    publication = Publication.objects.select_for_update().get(pk=subject.pk)
+    model = RegisteredModel.objects.select_for_update(no_key=True).get(pk=subject.model_id)
+    publication = Publication.objects.select_for_update(no_key=True).get(pk=subject.pk)
     if publication.state != State.PROPOSED:
         raise NotPossible(
             f"This publication is no longer proposed: {publication.get_state_display().lower()}.",
@@ -193,7 +193,7 @@ def closed(*, actor: User, request: ApprovalRequest) -> Publication:
     """
     subject = request.subject
     assert isinstance(subject, Publication)
-    publication = Publication.objects.select_for_update().get(pk=subject.pk)
+    publication = Publication.objects.select_for_update(no_key=True).get(pk=subject.pk)
     because = request.closed_because or f"{request.get_state_display()}."
     if publication.state == State.PROPOSED:
         _end(publication, State.DECLINED, because)
@@ -243,7 +243,7 @@ def _stop(actor: User, publication: Publication, reason: str, state: Publication
     access.require(actor, Permission.MODEL_RETIRE, publication)
     if not reason.strip():
         raise Invalid("Say why, in a sentence: users and the auditor will read it.", field="reason")
-    publication = Publication.objects.select_for_update().get(pk=publication.pk)
+    publication = Publication.objects.select_for_update(no_key=True).get(pk=publication.pk)
     possible = {State.PUBLISHED} if state == State.SUSPENDED else {State.PUBLISHED, State.SUSPENDED}
     if publication.state not in possible:
         raise NotPossible(
@@ -273,7 +273,7 @@ def retire_version(*, actor: User, version: ModelVersion, reason: str) -> ModelV
     access.require(actor, Permission.MODEL_RETIRE, version)
     if not reason.strip():
         raise Invalid("Say why, in a sentence: users and the auditor will read it.", field="reason")
-    version = ModelVersion.objects.select_for_update().get(pk=version.pk)
+    version = ModelVersion.objects.select_for_update(no_key=True).get(pk=version.pk)
     if version.state == ModelVersion.State.RETIRED:
         raise NotPossible("This version is retired already.", code="retired", subject=version)
     version.state = ModelVersion.State.RETIRED

@@ -274,7 +274,9 @@ def sweep(*, actor: User) -> dict[str, int]:
     now = timezone.now()
     done = {"requeued": 0, "failed": 0, "cancelled": 0, "rung": 0}
     # Two sweepers take different rows; a worker that is just renewing its lease is skipped and met next time.
-    expired = TrainingJob.objects.select_for_update(skip_locked=True).filter(state=State.RUNNING, lease_until__lt=now)
+    expired = TrainingJob.objects.select_for_update(skip_locked=True, no_key=True).filter(
+        state=State.RUNNING, lease_until__lt=now
+    )
     for job in expired:
         held = Claim(job.pk, job.token, job.owner, job.attempts, job.spec, job.spec_digest)
         if job.cancel_requested_at is not None:
@@ -294,7 +296,7 @@ def sweep(*, actor: User) -> dict[str, int]:
             done["failed"] += 1
     stale = now - timedelta(seconds=settings.RING_AGAIN_SECONDS)
     silent = (
-        TrainingJob.objects.select_for_update(skip_locked=True)
+        TrainingJob.objects.select_for_update(skip_locked=True, no_key=True)
         .filter(Q(rung_at=None) | Q(rung_at__lt=stale), state=State.QUEUED)
         .order_by("queued_at", "pk")
         .values_list("pk", flat=True)[:200]

@@ -172,9 +172,9 @@ def _register(
 def _model(actor: User, job: TrainingJob) -> RegisteredModel:
     """Return the registered model, locked; made on its first version."""
     # Two first versions at once would both make the model: the team's row makes them take turns.
-    Team.objects.select_for_update().get(pk=job.team_id)
+    Team.objects.select_for_update(no_key=True).get(pk=job.team_id)
     model = (
-        RegisteredModel.objects.select_for_update(of=("self",))
+        RegisteredModel.objects.select_for_update(of=("self",), no_key=True)
         .select_related("team", "repository")
         .filter(team_id=job.team_id, name=job.model_name)
         .first()

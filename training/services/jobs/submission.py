@@ -72,8 +72,9 @@ def submit(
         known = TrainingJob.objects.filter(submitted_by=actor, submission_key=key).first()
         if known is not None:
             return known
-    # The rows that the gates read are locked, so that no approval can lapse between the question and the answer.
-    UseCase.objects.select_for_update().get(pk=use_case.pk)
+    # The row that the gates read is locked, so that it cannot change between the question and the answer. Not its key:
+    # a job that finishes refers to it, and holds the team's row, to which the new job refers (a deadlock otherwise).
+    UseCase.objects.select_for_update(no_key=True).get(pk=use_case.pk)
     planned = plan(
         actor=actor,
         use_case=use_case,
@@ -159,10 +160,10 @@ def retry(
     Raises Denied, the gates' refusals, Invalid, or NotPossible while the job is not finished.
     """
     access.require(actor, Permission.JOB_SUBMIT, job)
-    old = TrainingJob.objects.select_for_update().get(pk=job.pk)
+    old = TrainingJob.objects.select_for_update(no_key=True).get(pk=job.pk)
     if not old.is_finished:
         raise NotPossible("This job is not finished; cancel it first.", code="not_finished", subject=old)
-    UseCase.objects.select_for_update().get(pk=old.use_case_id)
+    UseCase.objects.select_for_update(no_key=True).get(pk=old.use_case_id)
     planned = plan(
         actor=actor,
         use_case=old.use_case,
@@ -191,7 +192,7 @@ def cancel(*, actor: User, job: TrainingJob) -> TrainingJob:
     Raises Denied, or NotPossible where it is finished. Asking twice changes nothing.
     """
     access.require(actor, Permission.JOB_CONTROL, job)
-    job = TrainingJob.objects.select_for_update().get(pk=job.pk)
+    job = TrainingJob.objects.select_for_update(no_key=True).get(pk=job.pk)
     if job.is_finished:
         raise NotPossible(
             f"This job is finished already: {job.get_state_display().lower()}.", code="finished", subject=job
