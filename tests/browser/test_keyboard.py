@@ -124,6 +124,7 @@ def test_two_keys_lead_to_a_place_and_j_to_its_rows(desk, waiting):
     page.keyboard.press("g")
     page.keyboard.press("u")
     expect(page.get_by_role("heading", level=1)).to_have_text("Use cases")
+    page.wait_for_load_state("load")
     page.keyboard.press("j")
     first = focused(page)
     page.keyboard.press("j")

@@ -127,10 +127,11 @@ def train(page: Page, use_case: str) -> str:
     expect(page.locator("input[name=preset][value=quick]")).to_be_checked()
     if page.locator("#id_dataset_version").input_value() == "":
         choose(page, "dataset_version", DATA)
-    page.get_by_text("Settings", exact=True).click()
+    page.locator("#settings > summary").click()
     expect(page.get_by_label("Epochs")).to_be_visible()
     page.get_by_label("Epochs").fill("3")
-    button(page, "Dry run").click()
+    # The first button of that name is for the Enter key alone.
+    page.get_by_role("main").get_by_role("button", name="Dry run").last.click()
     expect(page.locator("#plan")).to_contain_text("Ready to be queued")
     page.get_by_role("main").get_by_role("button", name="Queue the job").click()
     expect(heading(page)).to_have_text(MODEL)
