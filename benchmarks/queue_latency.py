@@ -41,7 +41,7 @@ def prepare(folder: Path) -> Any:
     alice = make_role(make_person("alice"), Role.TEAM_OWNER, team)
     carol = make_role(make_person("carol"), Role.REVIEWER)
     use_case = make_approved_use_case(actor=alice, reviewer=carol, team=team)
-    version = make_dataset_version(actor=alice, team=team, rows=600)
+    version = make_dataset_version(actor=alice, team=team, rows=240)
     clear(actor=alice, reviewer=carol, version=version, use_case=use_case)
     model = base_models.import_source(
         actor=frank,
