@@ -81,7 +81,7 @@ def test_no_connection_is_opened(tmp_path, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    personal_data._analyzer.cache_clear()
+    personal_data._presidio.cache_clear()
     assert personal_data.find("carol@example.co.uk")[0].entity == "EMAIL_ADDRESS"
 
 
