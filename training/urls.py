@@ -28,4 +28,5 @@ urlpatterns = [
     path("models/<str:team>/<str:name>/versions/<int:number>/publish/", models.publish, name="publish"),
     path("publications/<int:pk>/<slug:act>/", models.stop, name="publication_stop"),
     path("use-cases/<int:pk>/models/", models.of_use_case, name="use_case_models"),
+    path("dataset-versions/<int:pk>/models/", models.of_dataset_version, name="dataset_version_models"),
 ]

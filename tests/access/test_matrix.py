@@ -82,7 +82,7 @@ def address(route: Route, side: Side, world: World) -> str:
         "reviews": side.approval, "approvals": side.approval, "ledger": _entry_of(side), "people": side.member,
         "administration": side.member, "roles": side.assignment, "tokens": side.token, "shares": side.share,
         "goals": world.goal, "use-cases": side.draft, "datasets": side.dataset, "base-models": world.base_model,
-        "jobs": side.job, "publications": side.publication, "members": side.assignment, "me": side.owner,
+        "jobs": side.job, "dataset-versions": side.version, "publications": side.publication, "members": side.assignment, "me": side.owner,
         "evaluations": getattr(side.job, "evaluation", None), "versions": side.model_version,
     }  # fmt: skip
     values = {

@@ -18,7 +18,7 @@ from governance.models import ApprovalRequest
 from governance.policy import Gate, Permission
 from governance.services import access
 from projects import downloads
-from projects.models import UseCase
+from projects.models import DatasetVersion, UseCase
 from projects.services import repositories
 from projects.views import history
 from training.forms import PublishForm, ReasonForm
@@ -355,3 +355,17 @@ def of_use_case(request, pk):
         "may_submit": access.allows(request.user, Permission.JOB_SUBMIT, use_case),
     }
     return render(request, "training/_use_case_models.html", context)
+
+
+@declares("signed_in")
+@require_GET
+def of_dataset_version(request, pk):
+    """Show what was trained on a dataset version; a fragment of its page."""
+    data = get_object_or_404(DatasetVersion.objects.visible_to(request.user).only("pk", "dataset_id"), pk=pk)
+    versions = (
+        ModelVersion.objects.visible_to(request.user)
+        .filter(dataset_version=data)
+        .select_related("model__team", "use_case")
+        .order_by("-created_at")[:50]
+    )
+    return render(request, "training/_dataset_version_models.html", {"versions": versions})

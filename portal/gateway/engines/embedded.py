@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 import httpx
 from django.conf import settings
 
 from portal.gateway.engines import Answer, Loaded, Refused, Unavailable
 
+logger = logging.getLogger(__name__)
+
 NAME = "embedded"
+AWAY = "The model cannot answer right now. Try again in a minute; if that does not help, tell your administrator."
 # The first call of a version loads it, which reads and verifies its files.
 SECONDS = 60.0
 
@@ -41,9 +46,8 @@ class Engine:
         except httpx.TimeoutException as error:
             raise Unavailable(f"The engine did not answer within {SECONDS:.0f} seconds. Try again.") from error
         except httpx.HTTPError as error:
-            raise Unavailable(
-                "The engine process does not answer. It is restarted by itself; try again in a few seconds."
-            ) from error
+            logger.error("The engine process does not answer: %s", error)
+            raise Unavailable(AWAY) from error
         held = response.json()
         if response.status_code in {413, 422}:
             problem = held["error"]
@@ -65,10 +69,8 @@ class Engine:
         try:
             token = settings.ENGINE_TOKEN_FILE.read_text().strip()
         except OSError as error:
-            raise Unavailable(
-                "The engine process has not been started: its token is not there. Run `make run`, or start "
-                "`python -m training.engine.serve` as the operator guide says."
-            ) from error
+            logger.error("The engine's token cannot be read (%s): has the engine process been started?", error)
+            raise Unavailable(AWAY) from error
         return httpx.Client(
             transport=httpx.HTTPTransport(uds=str(settings.ENGINE_SOCKET)),
             base_url="http://engine",
