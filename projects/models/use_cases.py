@@ -67,11 +67,8 @@ class UseCaseQuerySet(models.QuerySet):
     """Selections of use cases."""
 
     def visible_to(self, user):
-        """Return the use cases of the user's teams and those they proposed themselves."""
-        rows = access.visible(self, user, "use_case.view")
-        if access.organisation_allows(user, "use_case.view") or not user.is_authenticated or user.is_service:
-            return rows
-        return rows | self.filter(proposer=user)
+        """Return the use cases of the user's teams and those they proposed, within what a token is made for."""
+        return access.visible(self, user, "use_case.view", own=Q(proposer=user))
 
 
 class UseCase(models.Model):

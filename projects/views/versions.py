@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.http import FileResponse, Http404
+from django.http import Http404
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 from governance.interfaces.declared import declares
 from governance.policy import Gate, Permission
 from governance.services import access
+from projects import downloads
 from projects.forms import ClearanceForm, WithdrawForm
 from projects.models import DatasetVersion
 from projects.services import datasets, repositories
@@ -178,12 +179,10 @@ def download(request, team, name, number, path):
     version = imported(request, team, name, number)
     try:
         blob = datasets.download(actor=request.user, version=version, path=path)
-        file = repositories.open_blob(blob)
     except repositories.Missing as error:
         raise Http404 from error
     filename = f"{version.dataset.team.slug}-{version.dataset.name}-v{version.number}-{path.replace('/', '-')}"
-    # Never opened in the browser: a file of somebody's data must not run as a page of this site.
-    return FileResponse(file, as_attachment=True, filename=filename, content_type="application/octet-stream")
+    return downloads.respond(request, blob, filename)
 
 
 @declares("dataset.view")

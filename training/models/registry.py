@@ -21,20 +21,14 @@ class RegisteredModelQuerySet(models.QuerySet):
 
     def visible_to(self, user):
         """Return the models of the user's teams, those shared with them, and those published to the organisation."""
-        rows = access.visible(self, user, "model.view")
-        if not (user.is_authenticated and user.is_active) or access.organisation_allows(user, "model.view"):
-            return rows
-        return self.filter(Q(pk__in=rows.values("pk")) | Q(pk__in=Publication.objects.for_everybody().values("model")))
+        everybody = Publication.objects.for_everybody().values("model")
+        return access.visible(self, user, "model.view", own=Q(pk__in=everybody))
 
     def usable_by(self, user):
         """Return the models that `user` may call: a live publication whose audience they belong to."""
-        if not (user.is_authenticated and user.is_active):
-            return self.none()
-        team = access.visible(self, user, "model.use")
-        return self.filter(
-            Q(pk__in=team.filter(publications__state=Publication.State.PUBLISHED).values("pk"))
-            | Q(pk__in=Publication.objects.for_everybody().values("model"))
-        )
+        everybody = Publication.objects.for_everybody().values("model")
+        offered = self.filter(pk__in=Publication.objects.live().values("model"))
+        return access.visible(offered, user, "model.use", own=Q(pk__in=everybody))
 
 
 class RegisteredModel(models.Model):
@@ -76,12 +70,10 @@ class ModelVersionQuerySet(models.QuerySet):
 
     def visible_to(self, user):
         """Return the versions that `user` may see: all of their teams' models, else only published ones."""
-        inside = access.visible(RegisteredModel.objects.all(), user, "model.view")
-        if not (user.is_authenticated and user.is_active):
-            return self.none()
-        return self.filter(
-            Q(model__in=inside.values("pk")) | Q(pk__in=Publication.objects.for_everybody().values("version"))
-        )
+        everybody = Publication.objects.for_everybody().values("version")
+        inside = access.visible(RegisteredModel.objects.all(), user, "model.view").values("pk")
+        own = Q(pk__in=everybody) | Q(model__in=inside)
+        return access.visible(self, user, "model.view", scope="model__team_id", own=own)
 
 
 class ModelVersion(models.Model):
