@@ -136,7 +136,7 @@ def train(page: Page, use_case: str) -> str:
     page.get_by_role("main").get_by_role("button", name="Queue the job").click()
     expect(heading(page)).to_have_text(MODEL)
     expect(page.get_by_role("main")).to_contain_text("Against cheap rivals", timeout=TRAINING)
-    expect(page.get_by_role("main")).to_contain_text("Majority rule")
+    expect(page.get_by_role("main")).to_contain_text("Majority")
     return page.url
 
 
