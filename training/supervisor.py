@@ -25,6 +25,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -215,7 +216,7 @@ class _Attempt:
             ("base_model", spec.base_model.revision, list(spec.base_model.files)),
             ("dataset", spec.dataset.commit, [file.path for file in spec.dataset.files.values()]),
         ):
-            commit = self._persist(lambda oid=oid: Commit.objects.get(oid=oid))
+            commit = self._persist(partial(Commit.objects.get, oid=oid))
             repositories.materialise(commit, self.folder / name, paths=paths)
         return Placement(
             base_model=str(self.folder / "base_model"),

@@ -82,13 +82,15 @@ def address(route: Route, side: Side, world: World) -> str:
         "reviews": side.approval, "approvals": side.approval, "ledger": _entry_of(side), "people": side.member,
         "administration": side.member, "roles": side.assignment, "tokens": side.token, "shares": side.share,
         "goals": world.goal, "use-cases": side.draft, "datasets": side.dataset, "base-models": world.base_model,
-        "jobs": side.job, "dataset-versions": side.version, "publications": side.publication, "members": side.assignment, "me": side.owner,
+        "jobs": side.job, "dataset-versions": side.version, "publications": side.publication,
+        "members": side.assignment, "me": side.owner,
         "evaluations": getattr(side.job, "evaluation", None), "versions": side.model_version,
     }  # fmt: skip
     values = {
-        "slug": side.team.slug, "team": side.team.slug, "number": "1", "path": "data/test.parquet" if "datasets/" in pattern else "README.md", "file": "README.md",
-        "part": "objectives",
-        "field": "use_case", "row": str(side.draft.objectives.first().pk), "act": "suspend", "ticket": "forged", "dataset": str(side.dataset.pk),
+        "slug": side.team.slug, "team": side.team.slug, "number": "1", "file": "README.md", "part": "objectives",
+        "path": "data/test.parquet" if "datasets/" in pattern else "README.md",
+        "field": "use_case", "row": str(side.draft.objectives.first().pk), "act": "suspend", "ticket": "forged",
+        "dataset": str(side.dataset.pk),
         "name": side.dataset.name if "datasets/" in pattern else side.model.name,
         "recipe": "sequence_classification",
     }  # fmt: skip
@@ -177,9 +179,13 @@ def test_no_role_reaches_what_is_not_theirs(role, world, settings):
                         unexpected.append(f"{where}: reached in another team")
                 elif not holds(role, policy, own=own) and not refused:
                     unexpected.append(f"{where}: allowed, and the policy does not give it")
-                elif method == "get" and holds(role, policy, own=own) and status in {401, 403, 404}:
-                    if not url.startswith(tuple(f"/{start}" for start in WRONG_STATE)):
-                        unexpected.append(f"{where}: refused, and the policy gives it")
+                elif (
+                    method == "get"
+                    and holds(role, policy, own=own)
+                    and status in {401, 403, 404}
+                    and not url.startswith(tuple(f"/{start}" for start in WRONG_STATE))
+                ):
+                    unexpected.append(f"{where}: refused, and the policy gives it")
     assert not unexpected, f"{len(unexpected)} of {cases} cases:\n" + "\n".join(unexpected)
     assert cases > 200, "the routes were not found"
 

@@ -107,9 +107,8 @@ def _installed_packages() -> tuple[Source, ...]:
         folders = {Path(str(file.locate())).parent for file in weights}
         name = distribution.name
         if len(folders) == 1 and _PACKAGE.fullmatch(name):
-            licence = (
-                distribution.metadata.get("License-Expression") or distribution.metadata.get("License") or "not named"
-            )
+            told = distribution.metadata.json
+            licence = str(told.get("license_expression") or told.get("license") or "not named")
             found.append(
                 Source(
                     key=f"package:{name}",

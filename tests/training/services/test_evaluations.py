@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db]
 
 
 def evaluated(ground, person, worker, folder, wrong, **changes):
-    """Return the evaluation of a job whose tuned model is wrong on these rows; its rival always says the first label."""
+    """Return the evaluation of a job whose tuned model is wrong on these rows; its rival says the first label."""
     job = ground.submit(person, **changes)
     held = jobs.claim(actor=worker, job_id=job.pk, owner="test")
     rows = datasets.example_rows(version=ground.version, split="test", count=200)
