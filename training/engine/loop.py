@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.metrics import f1_score
 from torch.utils.data import DataLoader
 from transformers import DefaultFlowCallback, EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_callback import ExportableState
+from transformers.trainer_callback import ExportableState, TrainerControl, TrainerState
 
 from training.engine import checkpoints, inference
 from training.engine.batches import Collator, EpochBatches, Positions
@@ -64,7 +64,10 @@ class Plan:
 
 @dataclass
 class Trained:
-    """A trained model with its best weights loaded, and the numbers of its training."""
+    """A trained model with its best weights loaded, and the numbers of its training.
+
+    ``temperature`` is what a recipe has folded into the head to calibrate it; 1 when it has not.
+    """
 
     model: Any
     tokenizer: Any
@@ -75,6 +78,7 @@ class Trained:
     useful_tokens: int
     padded_tokens: int
     history: list[dict[str, float]] = field(default_factory=list)
+    temperature: float = 1.0
 
 
 @dataclass
@@ -85,6 +89,7 @@ class Counters:
     padded_tokens: int = 0
     seconds: float = 0.0
     best_step: int = 0
+    best_loss: float = 1e30
     finished: bool = False
 
 
@@ -127,6 +132,9 @@ class _Cadence(TrainerCallback):
 
 class EngineTrainer(Trainer):
     """transformers' Trainer over a ``Plan``; see the module's docstring for what it adds."""
+
+    state: TrainerState
+    control: TrainerControl
 
     def __init__(self, run: "Run", plan: Plan):
         self.run = run
@@ -246,8 +254,12 @@ class EngineTrainer(Trainer):
         return metrics
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        better = super()._determine_best_metric(metrics, trial)
+        loss = metrics["eval_loss"]
+        level = metrics[f"eval_{self.plan.best_metric}"] == self.state.best_metric and loss < self.counters.best_loss
+        # On a small validation split several epochs are often equally accurate; the surer one is then the better one.
+        better = super()._determine_best_metric(metrics, trial) or level
         if better:
+            self.counters.best_loss = loss
             self._best = {name: tensor.detach().cpu().clone() for name, tensor in self._trainable().items()}
             self.counters.best_step = self.state.global_step
         return better
