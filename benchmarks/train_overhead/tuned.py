@@ -6,6 +6,7 @@ governed.
 """
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from transformers import get_scheduler, set_seed  # noqa: E402
 
 from training.engine import hardware, inference, pooling  # noqa: E402
 from training.engine.batches import EpochBatches, pad  # noqa: E402
+from training.engine.calibration import apply_temperature, fit_temperature  # noqa: E402
 from training.engine.data import longest_input, read_splits, tokenise  # noqa: E402
 from training.engine.frozen import FrozenBase, load_tokenizer  # noqa: E402
 from training.engine.probe import fit_linear_head  # noqa: E402
@@ -64,7 +66,7 @@ def main() -> None:
     steps = len(batches) * settings["epochs"]
     scheduler = get_scheduler(settings["scheduler"], optimizer, int(settings["warmup"] * steps), steps)
     targets = torch.from_numpy(splits["train"].labels)
-    best, best_accuracy = None, -1.0
+    best, reached = None, (-1.0, -math.inf)
     set_seed(spec.seed)
     model.train()
     began = time.monotonic()
@@ -82,13 +84,18 @@ def main() -> None:
             scheduler.step()
             optimizer.zero_grad()
         values = inference.logits(model, tokens["validation"], "cpu", machine.bf16)
-        accuracy = float((values.argmax(axis=1) == splits["validation"].labels).mean())
-        if accuracy > best_accuracy:
-            best_accuracy, best = accuracy, [parameter.detach().clone() for parameter in trainable]
+        true = splits["validation"].labels
+        chances = inference.softmax(values)[np.arange(len(true)), true]
+        # Equal accuracy is decided by the loss.
+        found = (float((values.argmax(axis=1) == true).mean()), float(np.log(np.maximum(chances, 1e-30)).mean()))
+        if found > reached:
+            reached, best = found, [parameter.detach().clone() for parameter in trainable]
     seconds = time.monotonic() - began
     with torch.no_grad():
         for parameter, value in zip(trainable, best or [], strict=True):
             parameter.copy_(value)
+    answers = inference.logits(model, tokens["validation"], "cpu")
+    apply_temperature(pooling.trained_head(model), fit_temperature(answers, splits["validation"].labels))
     if spec.method == "lora":
         model = model.merge_and_unload()
     probabilities = inference.probabilities(model.eval(), tokens["test"], "cpu")

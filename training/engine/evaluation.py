@@ -12,7 +12,8 @@
       latency_ms: {p50, p95, examples}                  single examples, one after the other
       throughput: texts per second in batches
       size: bytes to hold in memory
-      details: {}
+      details: {}                                       of the tuned one: parameters, stored_bytes, and the
+                                                        temperature that is folded into its head
     ]
     comparisons: [ one per baseline:
       baseline

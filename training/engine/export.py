@@ -55,7 +55,7 @@ def write_model(run: "Run", trained: "Trained", folder: Path) -> None:
     write_json(folder / "serving.json", {"max_length": trained.max_length, "task": "text-classification"})
 
 
-def predict_saved(run: "Run", folder: Path, texts: list[str], max_length: int) -> Predictions:
+def predict_saved(run: "Run", trained: "Trained", folder: Path, texts: list[str]) -> Predictions:
     """Reload the model from ``folder`` as serving will, and return what it answers to ``texts``."""
     from training.engine.frozen import load_tokenizer
 
@@ -63,7 +63,7 @@ def predict_saved(run: "Run", folder: Path, texts: list[str], max_length: int) -
     tokenizer = load_tokenizer(folder)
 
     def answer(some: list[str]) -> Any:
-        return inference.probabilities(model, tokenise(tokenizer, some, max_length), run.hardware.device)
+        return inference.probabilities(model, tokenise(tokenizer, some, trained.max_length), run.hardware.device)
 
     probabilities, latencies, throughput = measure(answer, texts)
     parameters = list(model.parameters())
@@ -74,6 +74,7 @@ def predict_saved(run: "Run", folder: Path, texts: list[str], max_length: int) -
         throughput,
         size=sum(p.numel() * p.element_size() for p in parameters),
         details={
+            "temperature": round(trained.temperature, 6),
             "parameters": sum(p.numel() for p in parameters),
             "stored_bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
         },

@@ -137,6 +137,15 @@ def add_lora(model: PooledSequenceClassifier, rank: int, alpha: float, dropout: 
     return get_peft_model(model, config)
 
 
+def trained_head(model: nn.Module) -> nn.Linear:
+    """Return the head that is trained and saved: the classifier's own, or the copy that its adapter holds."""
+    head = model.get_base_model().head if hasattr(model, "get_base_model") else model.head
+    if hasattr(head, "modules_to_save"):
+        head = head.modules_to_save[head.active_adapter]
+    assert isinstance(head, nn.Linear)
+    return head
+
+
 _LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 

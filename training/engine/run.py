@@ -110,7 +110,7 @@ def execute(spec: RunSpec, placement: Placement, events: EventStream, stop: Stop
         events.emit("baseline", name=name, done=True)
 
     events.emit("stage", name="evaluate", message="Measuring the tuned model on the test split.")
-    tuned = export.predict_saved(run, folder, test.texts, trained.max_length)
+    tuned = export.predict_saved(run, trained, folder, test.texts)
     result = evaluation.compare(tuned, rivals, test.labels, list(spec.dataset.labels), spec.seed)
     evaluation.write(folder, result, tuned, rivals, test, list(spec.dataset.labels))
     events.emit("evaluation", path="artifacts/evaluation.json")
@@ -127,6 +127,7 @@ def execute(spec: RunSpec, placement: Placement, events: EventStream, stop: Stop
             "baselines": {c["name"]: c["accuracy"]["value"] for c in result["candidates"][1:]},
             "steps": trained.steps,
             "best_step": trained.best_step,
+            "temperature": round(trained.temperature, 6),
             "train_seconds": round(trained.seconds, 3),
             "seconds": round(time.monotonic() - began, 3),
             "useful_tokens": trained.useful_tokens,

@@ -31,29 +31,41 @@ def placed(world: World, folder: Path, token: int = 1) -> Placement:
     return Placement(str(world.base), str(world.dataset), str(folder), token=token, threads=1)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_a_run_killed_at_random_steps_ends_with_the_same_weights(
-    world: World, launcher: Launcher, tmp_path: Path, method: str
-) -> None:
+@pytest.fixture(scope="module")
+def untouched(world: World, launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """A run of each method that nobody interrupted."""
+    return {
+        method: launcher.run(world.with_settings(method, **SETTINGS), placed(world, tmp_path_factory.mktemp(method)))
+        for method in ("full", "lora")
+    }
+
+
+def kill_and_finish(world: World, launcher: Launcher, folder: Path, method: str, times: int) -> tuple[Outcome, int]:
+    """Kill a run at so many random steps, let it finish, and return its outcome and how many kills struck."""
     spec = world.with_settings(method, **SETTINGS)
-    untouched = launcher.run(spec, placed(world, tmp_path / "untouched"))
-    assert untouched.code == EXIT_DONE, untouched.stderr
-    last = untouched.of("done")[0].data["summary"]["steps"]
-    rng = random.Random(method)
-    kills = 0
-    for attempt, step in enumerate(sorted(rng.sample(range(1, last), 5)), start=1):
-        child = launcher.start(spec, placed(world, tmp_path / "killed", token=attempt))
-        kills += child.send_after_step(step, signal.SIGKILL)
+    steps = sorted(random.Random(method).sample(range(2, 34), times))
+    struck = 0
+    for attempt, step in enumerate(steps, start=1):
+        child = launcher.start(spec, placed(world, folder, token=attempt))
+        struck += child.send_after_step(step, signal.SIGKILL)
         child.wait()
-    finished = launcher.run(spec, placed(world, tmp_path / "killed", token=9))
-    assert kills >= 3
+    return launcher.run(spec, placed(world, folder, token=times + 1)), struck
+
+
+@pytest.mark.parametrize(
+    ("method", "times"),
+    [("full", 1), ("lora", 2), pytest.param("full", 12, marks=pytest.mark.slow)],
+)
+def test_a_run_killed_at_random_steps_ends_with_the_same_weights(
+    world: World, launcher: Launcher, tmp_path: Path, untouched: dict[str, Outcome], method: str, times: int
+) -> None:
+    finished, struck = kill_and_finish(world, launcher, tmp_path, method, times)
+    assert struck >= (times + 1) // 2
     assert finished.code == EXIT_DONE, finished.stderr
     assert any("Continuing from" in event.data["message"] for event in finished.of("log"))
-    assert weights(finished) == weights(untouched)
-    assert (
-        finished.of("done")[0].data["summary"]["useful_tokens"]
-        == untouched.of("done")[0].data["summary"]["useful_tokens"]
-    )
+    assert weights(finished) == weights(untouched[method])
+    tokens = [outcome.of("done")[0].data["summary"]["useful_tokens"] for outcome in (finished, untouched[method])]
+    assert tokens[0] == tokens[1]
 
 
 def test_a_stop_saves_a_checkpoint_and_exits_with_its_own_code(
@@ -72,9 +84,10 @@ def test_a_stop_saves_a_checkpoint_and_exits_with_its_own_code(
     assert weights(finished) == weights(untouched)
 
 
-def test_a_damaged_checkpoint_is_passed_over(world: World, launcher: Launcher, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_passed_over(
+    world: World, launcher: Launcher, tmp_path: Path, untouched: dict[str, Outcome]
+) -> None:
     spec = world.with_settings(**SETTINGS)
-    untouched = launcher.run(spec, placed(world, tmp_path / "untouched"))
     child = launcher.start(spec, placed(world, tmp_path / "damaged"))
     assert child.send_after_step(6, signal.SIGKILL)
     child.wait()
@@ -84,7 +97,7 @@ def test_a_damaged_checkpoint_is_passed_over(world: World, launcher: Launcher, t
         file.write(b"damage")
     finished = launcher.run(spec, placed(world, tmp_path / "damaged", token=2))
     assert any("damaged" in event.data["message"] for event in finished.of("log"))
-    assert weights(finished) == weights(untouched)
+    assert weights(finished) == weights(untouched["full"])
 
 
 def test_a_run_that_was_killed_after_training_does_not_train_again(
@@ -99,10 +112,10 @@ def test_a_run_that_was_killed_after_training_does_not_train_again(
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
-    world: World, launcher: Launcher, tmp_path: Path
+    world: World, launcher: Launcher, tmp_path: Path, untouched: dict[str, Outcome]
 ) -> None:
     spec = world.with_settings("lora", **SETTINGS)
-    one, two = (launcher.run(spec, placed(world, tmp_path / name)) for name in ("one", "two"))
+    again = launcher.run(spec, placed(world, tmp_path / "again"))
     other = launcher.run(replace(spec, seed=8), placed(world, tmp_path / "other"))
-    assert weights(one) == weights(two)
-    assert weights(other) != weights(one)
+    assert weights(again) == weights(untouched["lora"])
+    assert weights(other) != weights(untouched["lora"])

@@ -13,7 +13,11 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.training.engine.conftest import ROOT, Launcher, Outcome, World, environment, sha256, write_csv
-from training.engine import baselines
+from training.engine import baselines, inference
+from training.engine.calibration import fit_temperature
+from training.engine.data import read_split, tokenise
+from training.engine.frozen import load_tokenizer
+from training.engine.pooling import load_classifier
 from training.engine.spec import EXIT_BAD_SPEC, EXIT_DONE, EXIT_FAILED, Placement, RunSpec, SplitFile, write_request
 
 
@@ -53,6 +57,17 @@ def test_the_evaluation_holds_all_baselines_and_beats_the_majority(finished: Out
     right = sum(a == b for a, b in zip(predictions["true"], predictions["predicted"], strict=True))
     assert right / 45 == result["candidates"][0]["accuracy"]["value"]
     assert finished.of("done")[0].data["summary"]["accuracy"] == right / 45
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_the_saved_model_is_calibrated_on_the_validation_split(finished: Outcome, world: World) -> None:
+    folder = finished.run / "artifacts"
+    model, tokenizer = load_classifier(folder, world.base), load_tokenizer(folder)
+    validation = read_split(world.dataset, world.spec.dataset.files["validation"], world.spec.dataset)
+    answers = inference.logits(model, tokenise(tokenizer, validation.texts, 64), "cpu")
+    assert fit_temperature(answers, validation.labels) == pytest.approx(1, abs=0.01)
+    tuned = json.loads((folder / "evaluation.json").read_text())["candidates"][0]
+    assert tuned["details"]["temperature"] != pytest.approx(1, abs=0.01)
 
 
 def test_events_tell_the_stages_progress_and_metrics_in_order(finished: Outcome) -> None:

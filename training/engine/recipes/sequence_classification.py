@@ -328,7 +328,8 @@ def train(run: "Run") -> "Trained":
     import numpy as np
     import torch
 
-    from training.engine import loop, pooling
+    from training.engine import inference, loop, pooling
+    from training.engine.calibration import apply_temperature, fit_temperature
     from training.engine.data import longest_input, tokenise
     from training.engine.frozen import load_tokenizer
     from training.engine.probe import fit_linear_head
@@ -401,4 +402,8 @@ def train(run: "Run") -> "Trained":
         checkpoint_seconds=settings["checkpoint_seconds"],
     )
     run.events.emit("stage", name="train", message=f"Training on {len(train)} texts in {len(labels)} classes.")
-    return loop.fit(run, plan, tokenizer, max_length)
+    trained = loop.fit(run, plan, tokenizer, max_length)
+    answers = inference.logits(trained.model, plan.validation, run.hardware.device)
+    trained.temperature = fit_temperature(answers, validation.labels)
+    apply_temperature(pooling.trained_head(trained.model), trained.temperature)
+    return trained
