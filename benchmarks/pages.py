@@ -3,10 +3,12 @@
     python -m benchmarks.pages                 SQLite
     python -m benchmarks.pages --postgres      PostgreSQL (the binaries that the tests use)
 
-It fills a database of its own in a temporary folder, starts the real server (uvicorn, one process), and lets ten clients
-ask for pages at a bounded pace. For each page it prints the queries, and p50 and p95 of the server's own time (the
-`Server-Timing` header). The last column compares with something real in the same run: the same rows fetched by one plain
-SQL statement with OFFSET, at the same depth, through the same database. Nothing is written outside the temporary folder.
+It fills a database of its own in a temporary folder, starts the real server (uvicorn, one process), and lets ten
+clients ask for pages at a bounded pace. For each page it prints the queries, p50 and p95 of the server's own time, and
+p50 of the processor time that it spent (both from the `Server-Timing` header; on a machine that does other work, the
+processor time is the figure that says something about this site). The last column compares with something real in the
+same run: the same rows fetched by one plain SQL statement with OFFSET, at the same depth, through the same database.
+Nothing is written outside the temporary folder.
 """
 
 from __future__ import annotations
@@ -69,7 +71,7 @@ def main() -> None:
         print(
             f"{'PostgreSQL' if options.postgres else 'SQLite'}: {options.use_cases:,} use cases and "
             f"{options.entries:,} ledger entries, filled in {time.monotonic() - filled:.0f} s; {CLIENTS} clients at "
-            f"{options.pace:g} requests a second each"
+            f"{options.pace:g} requests a second each; load of the machine {os.getloadavg()[0]:.1f}"
         )
         port = _free_port()
         process = subprocess.Popen(
@@ -92,17 +94,15 @@ def _fill(use_cases: int, entries: int) -> dict[str, str]:
     from django.db import connection
     from django.utils import timezone
 
-    from governance.models import LedgerEntry, SealedEntry, User
+    from governance.models import User
     from governance.policy import Role
     from governance.proofs import canonical, merkle
     from governance.services import roles
-    from projects.models import Team, UseCase
+    from projects.models import UseCase
     from projects.services import teams
 
     system = User.objects.system()
-    made = [
-        teams.create(actor=system, slug=f"team-{n}", name=f"Team {n}", description="") for n in range(200)
-    ]
+    made = [teams.create(actor=system, slug=f"team-{n}", name=f"Team {n}", description="") for n in range(200)]
     readers = {}
     for name, role, team in (("owner", Role.TEAM_OWNER, made[0]), ("auditor", Role.AUDITOR, None)):
         user = User.objects.create_user(f"{name}@example.org", "not used: sessions are made directly", name=name)
@@ -115,53 +115,72 @@ def _fill(use_cases: int, entries: int) -> dict[str, str]:
         session.save()
         readers[name] = session.session_key
     owner = User.objects.get(email="owner@example.org")
-    words = "route sort answer find check plan order invoice contract claim ticket letter delay stock price".split()
-    chance = random.Random(7)  # noqa: S311 - reproducible data, not a secret
+    words = ["route", "sort", "answer", "find", "check", "plan", "order", "invoice", "contract", "claim", "ticket"]
+    words += ["letter", "delay", "stock", "price"]
+    chance = random.Random(7)
     now = timezone.now()
-    teams_by_id = list(Team.objects.all())
-    rows = []
+    people = User.objects.bulk_create(User(email=f"person{n}@example.org", name=f"Person {n}") for n in range(1000))
+    stages = ["draft", "submitted", "approved", "live"]
+    cases = []
     for n in range(use_cases):
         title = " ".join(chance.choices(words, k=4))
         at = now - timedelta(seconds=n * 60)
-        rows.append(
-            UseCase(
-                team=teams_by_id[n % len(teams_by_id)], title=f"{title} {n}", problem=title * 3, people="All",
-                benefit="Faster", proposer=owner, owner=owner, created_at=at, changed_at=at,
-                stage=chance.choice(["draft", "submitted", "approved", "live"]),
-            )
+        # The owner of a team proposed a hundredth of what there is, everybody else a share of the rest.
+        person = owner if n % 100 == 0 else people[n % 1000]
+        cases.append(
+            (made[n % len(made)].pk, f"{title} {n}", f"{title} " * 3, "All", "Faster", "", "", person.pk, person.pk,
+             chance.choice(stages), 1, at, at)
         )  # fmt: skip
-        if len(rows) == 5000:
-            UseCase.objects.bulk_create(rows)
-            rows = []
-    UseCase.objects.bulk_create(rows)
+    fields = "team_id title problem people benefit data_needed human_oversight proposer_id owner_id stage version"
+    _insert("projects_usecase", f"{fields} created_at changed_at", cases)
     actor = User.objects.get(email="auditor@example.org")
     first_case = UseCase.objects.order_by("pk").first().pk
-    for start in range(0, entries, 5000):
-        batch = []
-        for n in range(start, min(start + 5000, entries)):
+    fields = "at action actor_id subject_type subject_id subject_digest scope_id request_id canonical leaf_hash"
+    for start in range(0, entries, 50_000):
+        rows = []
+        for n in range(start, min(start + 50_000, entries)):
             at = now - timedelta(seconds=(entries - n) * 2)
-            subject = str(first_case + n % use_cases)
+            team, subject = made[n % len(made)].pk, str(first_case + n % use_cases)
             data = canonical.encode(
                 {"v": 1, "at": at, "action": "use_case.changed", "actor": str(actor.ledger_id), "on_behalf_of": None,
-                 "subject": {"type": "projects.usecase", "id": subject, "digest": ""}, "scope": n % 200 + 1,
+                 "subject": {"type": "projects.usecase", "id": subject, "digest": ""}, "scope": team,
                  "request": "", "details": {"changed": {"version": {"before": 1, "after": 2}}}, "texts": {},
                  "nonce": str(n)}
             )  # fmt: skip
-            batch.append(
-                LedgerEntry(
-                    at=at, action="use_case.changed", actor=actor, subject_type="projects.usecase", subject_id=subject,
-                    scope_id=n % 200 + 1, canonical=data, leaf_hash=merkle.leaf_hash(data),
-                )
+            rows.append(
+                (at, "use_case.changed", actor.pk, "projects.usecase", subject, "", team, "", data,
+                 merkle.leaf_hash(data))
             )  # fmt: skip
-        LedgerEntry.objects.bulk_create(batch)
-    numbers = LedgerEntry.objects.order_by("pk").values_list("pk", flat=True)
-    for start in range(0, len(numbers), 5000):
-        SealedEntry.objects.bulk_create(
-            SealedEntry(number=start + i, entry_id=pk) for i, pk in enumerate(numbers[start : start + 5000])
-        )
+        _insert("governance_ledgerentry", fields, rows)
     with connection.cursor() as cursor:
+        # What the sequencer does an entry at a time: number them in their order.
+        cursor.execute("DELETE FROM governance_pendingentry")
+        cursor.execute(
+            "INSERT INTO governance_sealedentry (number, entry_id) "
+            "SELECT row_number() OVER (ORDER BY id) - 1, id FROM governance_ledgerentry"
+        )
         cursor.execute("ANALYZE")
     return readers
+
+
+def _insert(table: str, fields: str, rows: list[tuple]) -> None:
+    """Insert rows in bulk, by the fastest way that the database has; models would take five times as long."""
+    from django.db import connection, transaction
+
+    names = ", ".join(fields.split())
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+        return
+    marks = ", ".join("?" * len(fields.split()))
+    plain = [
+        tuple(f"{value:%Y-%m-%d %H:%M:%S.%f}" if hasattr(value, "year") else value for value in row) for row in rows
+    ]
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Through the driver itself: the framework's cursor rewrites every statement's marks.
+        statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - our own words
+        cursor.cursor.connection.executemany(statement, plain)
 
 
 def _pages(port: int, readers: dict[str, str]) -> list[tuple[str, str, str, str]]:
@@ -192,15 +211,18 @@ def _pages(port: int, readers: dict[str, str]) -> list[tuple[str, str, str, str]
 
 
 def _measure(port: int, readers: dict[str, str], options) -> None:
-    print(f"{'page':<26}{'queries':>8}{'p50 ms':>9}{'p95 ms':>9}{'goal':>7}{'':>6}  against OFFSET in plain SQL")
+    print(f"{'page':<26}{'queries':>8}{'p50 ms':>9}{'p95 ms':>9}{'goal':>7}{'':>7}{'CPU ms':>8}  against plain OFFSET")
     missed = 0
     for kind, label, reader, path in _pages(port, readers):
-        times, queries = _ask(port, readers[reader], path, options.requests, options.pace)
+        times, processor, queries = _ask(port, readers[reader], path, options.requests, options.pace)
         p50, p95 = statistics.median(times), statistics.quantiles(times, n=20)[18]
         verdict = "ok" if p95 <= GOALS[kind] else "MISSED"
         missed += verdict != "ok"
         ratio = _offset_ratio(label, p50)
-        print(f"{label:<26}{queries:>8}{p50:>9.1f}{p95:>9.1f}{GOALS[kind]:>7}{verdict:>7}  {ratio}")
+        cpu = statistics.median(processor)
+        print(
+            f"{label:<26}{queries:>8}{p50:>9.1f}{p95:>9.1f}{GOALS[kind]:>7}{verdict:>7}{cpu:>8.1f}  {ratio}", flush=True
+        )
     print("Every page is within its goal." if not missed else f"{missed} pages are over their goal.")
 
 
@@ -221,25 +243,29 @@ def _offset_ratio(label: str, page_ms: float) -> str:
         offset = int(cursor.fetchone()[0] * 0.9)
         for _ in range(5):
             begun = time.perf_counter()
-            cursor.execute(f"{table} LIMIT 50 OFFSET {offset}")  # noqa: S608 - fixed statement, own number
+            cursor.execute(f"{table} LIMIT 50 OFFSET {offset}")
             cursor.fetchall()
             timings.append((time.perf_counter() - begun) * 1000)
     plain = statistics.median(timings)
     return f"{plain / page_ms:.1f} x faster than {plain:.0f} ms"
 
 
-def _ask(port: int, session: str, path: str, requests: int, pace: float) -> tuple[list[float], str]:
+def _ask(port: int, session: str, path: str, requests: int, pace: float) -> tuple[list[float], list[float], str]:
+    """Return the server's own times and its processor times in ms, and the queries of one request."""
     times: list[float] = []
+    processor: list[float] = []
     queries = "?"
     lock = threading.Lock()
 
     def client(number: int) -> None:
         nonlocal queries
-        chance = random.Random(number)  # noqa: S311
+        chance = random.Random(number)
         for _ in range(max(1, requests // CLIENTS)):
             begun = time.monotonic()
-            request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Cookie": f"sessionid={session}"})
-            with urllib.request.urlopen(request) as answer:  # noqa: S310 - our own server on loopback
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}{path}", headers={"Cookie": f"sessionid={session}"}
+            )
+            with urllib.request.urlopen(request) as answer:
                 answer.read()
                 if answer.geturl().count("/account/login"):
                     raise SystemExit(f"{path}: the session was not accepted")
@@ -247,17 +273,19 @@ def _ask(port: int, session: str, path: str, requests: int, pace: float) -> tupl
             found = dict(re.findall(r"(\w+);(?:dur|desc)=\"?([\d.]+)", timing))
             with lock:
                 times.append(float(found["app"]))
+                processor.append(float(found["cpu"]))
                 queries = found.get("db", "?")
             time.sleep(max(0.0, chance.uniform(0.5, 1.5) / pace - (time.monotonic() - begun)))
 
     client(0)
     times.clear()
+    processor.clear()
     threads = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return times, queries
+    return times, processor, queries
 
 
 def _free_port() -> int:
@@ -268,7 +296,7 @@ def _free_port() -> int:
 
 def _wait(port: int) -> None:
     for _ in range(200):
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz"):  # noqa: S310
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz"):
             return
         time.sleep(0.1)
     raise SystemExit("The server did not start.")

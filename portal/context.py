@@ -12,6 +12,9 @@ from governance.models import ApprovalRequest
 from governance.policy import Permission
 from governance.services import access
 
+WAITING_CAP = 100
+"""Where the count beside "Reviews" stops, on every page."""
+
 
 @dataclass(frozen=True)
 class Item:
@@ -62,7 +65,8 @@ def _navigation(request) -> Navigation:
     compliance = access.organisation_allows(user, Permission.COMPLIANCE_VIEW)
     waiting = 0
     if access.organisation_allows(user, Permission.REVIEW_DECIDE):
-        waiting = ApprovalRequest.objects.open().exclude(requester=user).exclude(decisions__approver=user).count()
+        asked = ApprovalRequest.objects.open().exclude(requester=user).exclude(decisions__approver=user)
+        waiting = asked.order_by().values("pk")[:WAITING_CAP].count()
     hidden = {key for key, shown in (("admin", admin), ("compliance", compliance)) if not shown}
     items = [
         Item(

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.contrib.auth import login
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import Count, Q
+from django.db.models import Q
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -14,7 +14,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from governance.interfaces.declared import declares
-from governance.models import ApprovalRequest
+from governance.interfaces.paging import CappedCount
+from governance.models import ApprovalRequest, User
 from governance.policy import Permission
 from governance.services import access
 from portal import welcome as tickets
@@ -30,7 +31,7 @@ def home(request):
     """Show what waits for the reader, what is running, what failed, what was published; then the organisation."""
     user = request.user
     reviewer = access.organisation_allows(user, Permission.REVIEW_DECIDE)
-    waiting = ApprovalRequest.objects.open().select_related("requester")
+    waiting = ApprovalRequest.objects.open().select_related("requester").defer("snapshot")
     waiting = (
         waiting.exclude(requester=user).exclude(decisions__approver=user)
         if reviewer
@@ -58,19 +59,17 @@ def home(request):
 
 
 def _numbers(user) -> dict:
-    """Return the counts of what the reader may see, one query a table."""
-    cases = (
-        UseCase.objects.visible_to(user)
-        .order_by()
-        .aggregate(all=Count("pk"), live=Count("pk", filter=Q(stage__in=["live", "piloting"])))
-    )
-    return {
-        "use_cases": cases["all"],
-        "live": cases["live"],
-        "datasets": Dataset.objects.visible_to(user).count(),
-        "versions": ModelVersion.objects.visible_to(user).count(),
-        "published": RegisteredModel.objects.usable_by(user).count(),
+    """Return the counts of what the reader may see, each capped, all in one query."""
+    cases = UseCase.objects.visible_to(user)
+    counted = {
+        "use_cases": cases,
+        "live": cases.filter(stage__in=["live", "piloting"]),
+        "datasets": Dataset.objects.visible_to(user),
+        "versions": ModelVersion.objects.visible_to(user),
+        "published": RegisteredModel.objects.usable_by(user),
     }
+    one = User.objects.filter(pk=user.pk).values(**{name: CappedCount(rows) for name, rows in counted.items()})
+    return one.get()
 
 
 @declares("signed_in")

@@ -1,5 +1,7 @@
 """Keyset paging: any page of a list costs the same, and rows added meanwhile never shift what is on it.
 
+Counts stop at CAP: whoever reads "more than 10,000" needs no more, and counting all rows takes as long as reading them.
+
 A cursor is the ordering values of the row at the page's edge. The comparison is written as a row value,
 `(changed_at, id) < (x, y)`, which an index answers directly; spelled out with OR it is no faster than OFFSET.
 """
@@ -13,7 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.core.exceptions import BadRequest
-from django.db.models import BooleanField, DateField, DateTimeField, F, Func, QuerySet, Value
+from django.db.models import BooleanField, DateField, DateTimeField, F, Func, IntegerField, QuerySet, Subquery, Value
+
+CAP = 10_001
+"""Where counting stops; a count that says so many means "more than 10,000"."""
 
 
 class RowValue(Func):
@@ -36,6 +41,16 @@ class RowValue(Func):
             params.extend(part_params)
         left, right = ", ".join(sql[: self.width]), ", ".join(sql[self.width :])
         return f"(({left}) {self.operator} ({right}))", params
+
+
+class CappedCount(Subquery):
+    """How many rows a queryset has, at most CAP; several of them are answered by one query."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) capped)"
+    output_field = IntegerField()
+
+    def __init__(self, queryset: QuerySet, cap: int = CAP):
+        super().__init__(queryset.order_by().values("pk")[:cap])
 
 
 @dataclass(frozen=True)
@@ -117,3 +132,13 @@ def keyset(queryset: QuerySet, request, *, order: tuple[str, ...], size: int = 5
     cursor = query.pop("cursor", [None])[-1]
     page = slice_at(queryset, cursor, order, size)
     return Page(page.items, page.next, page.previous, query.urlencode())
+
+
+def count(queryset: QuerySet, page: Page | None = None) -> int:
+    """Return how many rows a list has, at most CAP.
+
+    A search gives its `page` too: where that shows all there is, the table is not read through a second time.
+    """
+    if page is not None and page.next is None and page.previous is None:
+        return len(page.items)
+    return queryset.order_by().values("pk")[:CAP].count()

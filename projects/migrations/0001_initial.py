@@ -588,6 +588,10 @@ class Migration(migrations.Migration):
             model_name="usecase",
             index=models.Index(fields=["proposer"], name="use_case_proposer"),
         ),
+        migrations.AddIndex(
+            model_name="usecase",
+            index=models.Index(fields=["owner", "stage", "-changed_at", "-id"], name="use_case_owner"),
+        ),
         migrations.AddConstraint(
             model_name="stakeholder",
             constraint=models.CheckConstraint(

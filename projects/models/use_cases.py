@@ -93,6 +93,8 @@ class UseCase(models.Model):
 
     objects = UseCaseQuerySet.as_manager()
 
+    # Both the material and the checklist of a review read these.
+    APPROVAL_PREFETCH = ("goals", "objectives", "stakeholders")
     MATERIAL = ("title", "problem", "people", "benefit", "data_needed", "human_oversight")
     FREE_TEXT = frozenset({"title", "problem", "people", "benefit", "data_needed", "human_oversight"})
 
@@ -103,6 +105,7 @@ class UseCase(models.Model):
             models.Index(fields=["team", "-changed_at", "-id"], name="use_case_team"),
             models.Index(fields=["stage", "-changed_at", "-id"], name="use_case_stage"),
             models.Index(fields=["proposer"], name="use_case_proposer"),
+            models.Index(fields=["owner", "stage", "-changed_at", "-id"], name="use_case_owner"),
         ]
 
     def __str__(self) -> str:

@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from governance.interfaces import paging
 from governance.interfaces.declared import declares
-from governance.interfaces.paging import keyset
 from governance.models import Share
 from governance.policy import Permission
 from governance.services import access, roles
@@ -20,7 +20,7 @@ from projects.forms import LICENCES, DatasetFilter, DatasetForm, ShareForm, end_
 from projects.models import Dataset, DatasetVersion, Team
 from projects.services import datasets
 from projects.views import history
-from projects.views.use_cases import COUNT_CAP, stream_csv
+from projects.views.use_cases import stream_csv
 
 ORDER = ("-changed_at", "-id")
 VERSIONS = 50
@@ -45,10 +45,11 @@ def listing(request):
     user = request.user
     chosen = DatasetFilter(request.GET, user=user)
     rows = chosen.narrow(Dataset.objects.visible_to(user))
+    page = paging.keyset(_with_latest(rows.select_related("team", "steward")), request, order=ORDER)
     context = {
         "filter": chosen,
-        "page": keyset(_with_latest(rows.select_related("team", "steward")), request, order=ORDER),
-        "count": rows.order_by().values("pk")[:COUNT_CAP].count(),
+        "page": page,
+        "count": paging.count(rows, page if chosen.cleaned_data.get("q") else None),
         "filtered": any(request.GET.get(name) for name in chosen.fields),
         "classifications": Dataset.Classification.choices,
         "teams": Team.objects.visible_to(user)[:200],

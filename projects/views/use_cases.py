@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from governance.interfaces import paging
 from governance.interfaces.declared import declares
-from governance.interfaces.paging import keyset
 from governance.models import ApprovalRequest, Decision
 from governance.policy import Gate
 from projects.forms import MoveForm, ProposalForm, UseCaseFilter, UseCaseForm
@@ -26,7 +26,6 @@ from projects.services import use_cases
 from projects.sources import neutralise
 from projects.views import history
 
-COUNT_CAP = 10_001
 BOARD_CARDS = 20
 GATE = Gate.USE_CASE_DEVELOPMENT
 ORDER = ("-changed_at", "-id")
@@ -85,11 +84,12 @@ def listing(request):
     chosen = UseCaseFilter(request.GET, user=user)
     rows = chosen.narrow(UseCase.objects.visible_to(user))
     board = request.GET.get("view") == "board"
+    page = None if board else paging.keyset(rows.select_related("team", "owner"), request, order=ORDER)
     context = {
         "filter": chosen,
         "board": _board(rows) if board else None,
-        "page": None if board else keyset(rows.select_related("team", "owner"), request, order=ORDER),
-        "count": rows.order_by().values("pk")[:COUNT_CAP].count(),
+        "page": page,
+        "count": paging.count(rows, page if chosen.cleaned_data.get("q") else None),
         "filtered": any(request.GET.get(name) for name in chosen.fields),
         "stages": Stage.choices,
         "teams": Team.objects.visible_to(user)[:200],
