@@ -307,6 +307,10 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "governance.interfaces.schema.declare_problems",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "UseCaseStage": "projects.models.use_cases.Stage",
         "DatasetVersionState": "projects.models.DatasetVersion.State",
