@@ -20,7 +20,7 @@ import torch  # noqa: E402
 from transformers import get_scheduler, set_seed  # noqa: E402
 
 from training.engine import hardware, inference, pooling  # noqa: E402
-from training.engine.batches import EpochBatches, pad  # noqa: E402
+from training.engine.batches import EpochBatches, TokenMask, pad  # noqa: E402
 from training.engine.calibration import apply_temperature, fit_temperature  # noqa: E402
 from training.engine.data import longest_input, read_splits, tokenise  # noqa: E402
 from training.engine.frozen import FrozenBase, load_tokenizer  # noqa: E402
@@ -54,6 +54,8 @@ def main() -> None:
     elif settings["freeze_embeddings"]:
         for parameter in pooling.embedding_parameters(model):
             parameter.requires_grad_(False)
+    start = pooling.trainable_weights(model)
+    hide = TokenMask.of(tokenizer, settings["token_masking"]) or (lambda ids: ids)
     decay = settings["layer_decay"] if spec.method == "full" else 1.0
     groups = pooling.parameter_groups(
         model, settings["learning_rate"], settings["head_speed"], decay, settings["weight_decay"]
@@ -73,8 +75,9 @@ def main() -> None:
     for epoch in range(settings["epochs"]):
         batches.epoch = epoch
         for indices in batches:
+            batch = pad(tokens["train"], indices)
             with torch.autocast("cpu", torch.bfloat16, enabled=machine.bf16):
-                logits = model(**pad(tokens["train"], indices)).logits
+                logits = model(hide(batch["input_ids"]), batch["attention_mask"]).logits
             loss = torch.nn.functional.cross_entropy(
                 logits.float(), targets[indices], label_smoothing=settings["label_smoothing"], reduction="sum"
             ) / len(indices)
@@ -94,6 +97,8 @@ def main() -> None:
     with torch.no_grad():
         for parameter, value in zip(trainable, best or [], strict=True):
             parameter.copy_(value)
+    if settings["head_start"] == "linear_probe":
+        pooling.interpolate(model, start, settings["tuning_kept"])
     answers = inference.logits(model, tokens["validation"], "cpu")
     apply_temperature(pooling.trained_head(model), fit_temperature(answers, splits["validation"].labels))
     if spec.method == "lora":

@@ -47,6 +47,30 @@ class Collator:
         return {**pad(self._tokens, indices), "labels": torch.from_numpy(self._labels[indices])}
 
 
+class TokenMask:
+    """Hides a random share of a batch's tokens, so that no answer hangs on a single word.
+
+    ``replacement`` is the id that stands for a hidden token, ``kept`` are the ids that are never hidden. The choice is
+    drawn from torch's own random numbers, whose state every checkpoint holds.
+    """
+
+    def __init__(self, share: float, replacement: int, kept: list[int]):
+        self._share = share
+        self._replacement = replacement
+        self._kept = torch.tensor(sorted(kept))
+
+    def __call__(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return ``ids`` (batch x length) with some replaced."""
+        drawn = torch.rand(ids.shape, device=ids.device) < self._share
+        return ids.masked_fill(drawn & ~torch.isin(ids, self._kept.to(ids.device)), self._replacement)
+
+    @classmethod
+    def of(cls, tokenizer: Any, share: float) -> "TokenMask | None":
+        """Return the mask for a tokenizer; None when nothing is to be hidden or it has no token for that."""
+        replacement = tokenizer.mask_token_id if tokenizer.mask_token_id is not None else tokenizer.unk_token_id
+        return cls(share, replacement, tokenizer.all_special_ids) if share > 0 and replacement is not None else None
+
+
 class EpochBatches(Sampler[list[int]]):
     """The batches of one epoch, as lists of indices, a function of seed and ``epoch`` alone.
 

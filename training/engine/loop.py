@@ -22,7 +22,7 @@ from transformers import DefaultFlowCallback, EarlyStoppingCallback, Trainer, Tr
 from transformers.trainer_callback import ExportableState, TrainerControl, TrainerState
 
 from training.engine import checkpoints, inference
-from training.engine.batches import Collator, EpochBatches, Positions
+from training.engine.batches import Collator, EpochBatches, Positions, TokenMask
 from training.engine.data import Tokens
 from training.engine.failures import EngineError
 from training.engine.files import write_json
@@ -60,6 +60,7 @@ class Plan:
     early_stopping: int
     best_metric: str
     checkpoint_seconds: float
+    token_mask: TokenMask | None = None
 
 
 @dataclass
@@ -213,6 +214,8 @@ class EngineTrainer(Trainer):
         mask = inputs["attention_mask"]
         self.counters.useful_tokens += int(mask.sum())
         self.counters.padded_tokens += mask.numel()
+        if self.plan.token_mask is not None:
+            inputs = {**inputs, "input_ids": self.plan.token_mask(inputs["input_ids"])}
         loss = super().training_step(model, inputs, num_items_in_batch)
         if not torch.isfinite(loss):
             raise EngineError(

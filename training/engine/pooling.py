@@ -146,6 +146,23 @@ def trained_head(model: nn.Module) -> nn.Linear:
     return head
 
 
+def trainable_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return copies of the parameters that training will change."""
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def interpolate(model: nn.Module, start: dict[str, torch.Tensor], share: float) -> None:
+    """Move the trained weights to the point that lies ``share`` of the way from ``start`` to where they are.
+
+    Wortsman et al., "Robust fine-tuning of zero-shot models" (CVPR 2022). An adapter's change is a product whose
+    second factor starts at zero, so moving that factor alone moves the product along a straight line.
+    """
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in start and "lora_A" not in name:
+                parameter.copy_(torch.lerp(start[name].to(parameter.device), parameter, share))
+
+
 _LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 

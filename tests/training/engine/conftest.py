@@ -130,24 +130,25 @@ class Launcher:
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
-    def start(self, spec: RunSpec | str, placement: Placement | None = None) -> "Child":
-        """Start the engine; ``spec`` may be the whole input as text."""
+    def start(self, spec: RunSpec | str, placement: Placement | None = None, fault: str = "") -> "Child":
+        """Start the engine; ``spec`` may be the whole input as text, ``fault`` one of the launcher's."""
         self._count += 1
         stem = self._folder / str(self._count)
         text = spec if isinstance(spec, str) else write_request(spec, placement)  # type: ignore[arg-type]
         request, stdout, stderr = (stem.with_suffix(suffix) for suffix in (".json", ".out", ".err"))
         request.write_text(text, encoding="utf-8")
         stdout.touch()
-        pid = self._order({"start": {"request": str(request), "stdout": str(stdout), "stderr": str(stderr)}})
+        paths = {"request": str(request), "stdout": str(stdout), "stderr": str(stderr)}
+        pid = self._order({"start": {**paths, "fault": fault}})
         return Child(self, pid, stdout, stderr, Path(placement.run) if placement else Path())
 
     def wait(self, pid: int) -> int:
         """Return the exit code of a child."""
         return self._order({"wait": pid})
 
-    def run(self, spec: RunSpec | str, placement: Placement | None = None) -> Outcome:
+    def run(self, spec: RunSpec | str, placement: Placement | None = None, fault: str = "") -> Outcome:
         """Run the engine to its end."""
-        return self.start(spec, placement).wait()
+        return self.start(spec, placement, fault).wait()
 
     def close(self) -> None:
         """End the launcher."""

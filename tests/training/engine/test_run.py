@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +10,13 @@ import pyarrow.parquet
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.training.engine.conftest import ROOT, Launcher, Outcome, World, environment, sha256, write_csv
+from tests.training.engine.conftest import Launcher, Outcome, World, sha256, write_csv
 from training.engine import baselines, inference
 from training.engine.calibration import fit_temperature
 from training.engine.data import read_split, tokenise
 from training.engine.frozen import load_tokenizer
 from training.engine.pooling import load_classifier
-from training.engine.spec import EXIT_BAD_SPEC, EXIT_DONE, EXIT_FAILED, Placement, RunSpec, SplitFile, write_request
+from training.engine.spec import EXIT_BAD_SPEC, EXIT_DONE, EXIT_FAILED, Placement, RunSpec, SplitFile
 
 
 @pytest.fixture(scope="module")
@@ -135,26 +133,20 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_advice(world: World, laun
 
 
 def test_a_full_disk_is_named_and_retryable(world: World, launcher: Launcher, place: Placement) -> None:
-    # The machine's disk cannot be filled for a test, so flushing a file fails as it does on a full disk.
-    program = (
-        "import os\n"
-        "import training.engine.files as files\n"
-        "files.os.fsync = lambda descriptor: (_ for _ in ()).throw(OSError(28, 'No space left on device'))\n"
-        "from training.engine.__main__ import main\n"
-        "os._exit(main())\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        input=write_request(world.with_settings(), place),
-        capture_output=True,
-        text=True,
-        env=environment(),
-        cwd=ROOT,
-        check=False,
-    )
-    error = json.loads(done.stdout.splitlines()[-1])
-    assert done.returncode == EXIT_FAILED, done.stderr
-    assert (error["code"], error["retryable"]) == ("disk_full", True)
+    outcome = launcher.run(world.with_settings(), place, fault="disk_full")
+    assert outcome.code == EXIT_FAILED, outcome.stderr
+    assert (outcome.error["code"], outcome.error["retryable"]) == ("disk_full", True)
+
+
+def test_running_out_of_memory_says_which_settings_need_less(
+    world: World, launcher: Launcher, place: Placement
+) -> None:
+    outcome = launcher.run(world.with_settings(), place, fault="out_of_memory")
+    assert outcome.code == EXIT_FAILED, outcome.stderr
+    assert (outcome.error["code"], outcome.error["retryable"]) == ("out_of_memory", False)
+    assert "batch size" in outcome.error["advice"]
+    # The same specification with less to hold at once then goes through, in the same folder.
+    assert launcher.run(world.with_settings(batch_size=4, gradient_accumulation=2), place).code == EXIT_DONE
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"spec": {}, "placement": {}}'])
@@ -176,24 +168,9 @@ def test_an_unknown_recipe_baseline_or_setting_is_a_bad_specification(
         assert launcher.run(spec, place).code == EXIT_BAD_SPEC
 
 
-def test_nothing_that_libraries_print_reaches_the_events(world: World, place: Placement) -> None:
-    program = (
-        "import os, sys\n"
-        "from training.engine import run, __main__ as engine\n"
-        "def noisy(*arguments):\n"
-        "    print('from python'); os.write(1, b'from c\\n'); raise RuntimeError('strange')\n"
-        "run.execute = noisy\n"
-        "os._exit(engine.main())\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        input=write_request(world.spec, place),
-        capture_output=True,
-        text=True,
-        env=environment(),
-        cwd=ROOT,
-        check=False,
-    )
-    [line] = done.stdout.splitlines()
-    assert json.loads(line)["code"] == "internal"
-    assert "from c" in done.stderr
+def test_nothing_that_libraries_print_reaches_the_events(world: World, launcher: Launcher, place: Placement) -> None:
+    outcome = launcher.run(world.spec, place, fault="noise")
+    [event] = outcome.events
+    assert event.data["code"] == "internal"
+    assert "from python" in outcome.stderr
+    assert "from c" in outcome.stderr

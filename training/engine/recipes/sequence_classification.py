@@ -30,11 +30,11 @@ RECIPE = Recipe(
             name="learning_rate",
             title="Learning rate",
             type="float",
-            default=3e-4,
+            default=5e-4,
             minimum=1e-7,
             maximum=0.1,
             help="The size of the largest step that the optimiser takes.",
-            when="Lower it when the loss jumps or becomes not a number; LoRA bears about five times more than full.",
+            when="Lower it when the loss jumps or becomes not a number; LoRA bears about twice as much as full.",
         ),
         Hyperparameter(
             name="batch_size",
@@ -243,6 +243,29 @@ RECIPE = Recipe(
             advanced=True,
         ),
         Hyperparameter(
+            name="token_masking",
+            title="Hidden tokens",
+            type="float",
+            default=0.1,
+            minimum=0.0,
+            maximum=0.5,
+            unit="of all tokens",
+            help="The share of tokens that is hidden at random in training, so that no answer hangs on one word.",
+            when="Lower it for very short texts; raise it when training accuracy runs far ahead of validation.",
+            advanced=True,
+        ),
+        Hyperparameter(
+            name="tuning_kept",
+            title="Share of the tuning that is kept",
+            type="float",
+            default=0.7,
+            minimum=0.1,
+            maximum=1.0,
+            help="The saved weights lie this far on the way from the untuned to the tuned ones; with a linear probe.",
+            when="Set it to 1 when the classes have little to do with what the base model knows.",
+            advanced=True,
+        ),
+        Hyperparameter(
             name="max_grad_norm",
             title="Largest gradient",
             type="float",
@@ -309,7 +332,7 @@ RECIPE = Recipe(
             name="balanced",
             title="Balanced",
             help="Good accuracy at a moderate price; the right choice when in doubt.",
-            values={"epochs": 3},
+            values={"epochs": 4},
             by_method={"lora": {"learning_rate": 1e-3}},
         ),
         "thorough": Preset(
@@ -317,7 +340,7 @@ RECIPE = Recipe(
             title="Thorough",
             help="Many passes with early stopping; for small datasets, or when the last half per cent counts.",
             values={"epochs": 12, "batch_size": 32, "early_stopping": 4},
-            by_method={"lora": {"learning_rate": 5e-4}},
+            by_method={"lora": {"learning_rate": 5e-4}, "full": {"learning_rate": 3e-4}},
         ),
     },
 )
@@ -329,6 +352,7 @@ def train(run: "Run") -> "Trained":
     import torch
 
     from training.engine import inference, loop, pooling
+    from training.engine.batches import TokenMask
     from training.engine.calibration import apply_temperature, fit_temperature
     from training.engine.data import longest_input, tokenise
     from training.engine.frozen import load_tokenizer
@@ -364,6 +388,7 @@ def train(run: "Run") -> "Trained":
         for parameter in pooling.embedding_parameters(model):
             parameter.requires_grad_(False)
     model.to(run.hardware.device)
+    start = pooling.trainable_weights(model)
     weights = weights.to(run.hardware.device) if weights is not None else None
     smoothing = settings["label_smoothing"]
 
@@ -400,10 +425,16 @@ def train(run: "Run") -> "Trained":
         early_stopping=settings["early_stopping"],
         best_metric=settings["best_metric"],
         checkpoint_seconds=settings["checkpoint_seconds"],
+        token_mask=TokenMask.of(tokenizer, settings["token_masking"]),
     )
     run.events.emit("stage", name="train", message=f"Training on {len(train)} texts in {len(labels)} classes.")
     trained = loop.fit(run, plan, tokenizer, max_length)
+    if settings["head_start"] == "linear_probe":
+        # A random head is no place to go back to.
+        pooling.interpolate(trained.model, start, settings["tuning_kept"])
     answers = inference.logits(trained.model, plan.validation, run.hardware.device)
+    right = float((answers.argmax(axis=1) == validation.labels).mean())
+    run.events.log(f"The model that is saved is right on {right:.1%} of the validation split.")
     trained.temperature = fit_temperature(answers, validation.labels)
     apply_temperature(pooling.trained_head(trained.model), trained.temperature)
     return trained
