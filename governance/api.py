@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.core.exceptions import BadRequest
 from django.utils.dateparse import parse_datetime
+from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
@@ -193,7 +194,7 @@ class Ledger(rest.ViewSet):
         found = self.get_object()
         return Response(serializers.EntryDetailSerializer(found, context=self.get_serializer_context()).data)
 
-    @extend_schema(responses=serializers.CheckpointSerializer)
+    @extend_schema(responses={200: serializers.CheckpointSerializer, 404: OpenApiTypes.OBJECT})
     @action(detail=False, methods=["get"], pagination_class=None)
     def checkpoint(self, request):
         """Show the newest signed checkpoint: keep it elsewhere, and nothing older can change unseen."""
@@ -420,7 +421,7 @@ class Me(rest.Endpoint):
     pagination_class = None
     gatehouse_policy = {"list": "signed_in"}
 
-    @extend_schema(operation_id="me_retrieve", responses=serializers.MeSerializer(many=False))
+    @extend_schema(operation_id="me_retrieve", responses=forced_singular_serializer(serializers.MeSerializer))
     def list(self, request, *args, **kwargs):
         """Show who the caller is, their roles, and the token that they used."""
         return Response(self.get_serializer(request.user).data)

@@ -153,6 +153,8 @@ class Recipes(rest.ViewSet):
 
     model = TrainingJob
     serializer_class = serializers.RecipeSerializer
+    # The few recipes that there are come as one list.
+    pagination_class = None
     gatehouse_policy = {"list": "signed_in", "retrieve": "signed_in"}
     lookup_field = "name"
     lookup_value_regex = "[a-z0-9_]+"
