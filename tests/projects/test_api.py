@@ -195,9 +195,12 @@ def test_outsiders_find_nothing_and_may_propose(as_eve, as_alice, alice, team):
         (as_eve.get, f"/use-cases/{use_case.pk}/", None),
         (as_eve.patch, f"/use-cases/{use_case.pk}/", {"title": "Mine"}),
         (as_eve.post, f"/use-cases/{use_case.pk}/submit/", {}),
-        (as_eve.post, f"/use-cases/{use_case.pk}/move/", {"target": "on_hold"}),
     ]:
         assert (verb(path) if body is None else verb(path, body)).status_code == 404
+    # Who may move nothing anywhere is told so, and learns nothing about what is there.
+    answers = [as_eve.post(f"/use-cases/{pk}/move/", {"target": "on_hold"}) for pk in (use_case.pk, 999999)]
+    assert [answer.status_code for answer in answers] == [403, 403]
+    assert answers[0].json()["detail"] == answers[1].json()["detail"]
     assert as_eve.post("/use-cases/", {"team": "helpdesk", **STATEMENT}).status_code == 201
 
 
@@ -306,11 +309,13 @@ def test_outsiders_cannot_reach_a_dataset_by_any_address(as_eve, as_bob, bob, da
     path = f"/datasets/{dataset.pk}/"
     for tail in ("", "versions/", "versions/1/", "versions/1/rows/", "versions/1/files/", "versions/1/clearances/"):
         assert as_eve.get(f"{path}{tail}").status_code == 404
-    assert as_eve.get(f"{path}versions/1/files/data/train.parquet").status_code == 404
-    assert as_eve.upload(f"{path}versions/", make_csv(make_rows())).status_code == 404
-    for tail in ("map/", "withdraw/", "clearances/"):
-        assert as_eve.post(f"{path}versions/1/{tail}", {"reason": "x"}).status_code == 404
-    assert as_eve.patch(path, {"title": "Mine"}).status_code == 404
+    # Who may do such a thing nowhere gets the same answer for what is there and for what is not.
+    for place in (path, "/datasets/999999/"):
+        assert as_eve.get(f"{place}versions/1/files/data/train.parquet").status_code == 403
+        assert as_eve.upload(f"{place}versions/", make_csv(make_rows())).status_code == 403
+        for tail in ("map/", "withdraw/", "clearances/"):
+            assert as_eve.post(f"{place}versions/1/{tail}", {"reason": "x"}).status_code == 403
+        assert as_eve.patch(place, {"title": "Mine"}).status_code == 403
     assert as_bob.get("/datasets/999999/versions/").status_code == 404
 
 

@@ -4,7 +4,9 @@ import pytest
 from rest_framework.test import APIClient
 
 from governance.models import ApprovalRequest
+from governance.policy import Role
 from governance.services import tokens
+from tests.personas import make_role
 from tests.training.factories import QUICK, make_tiny_model
 from tests.training.services.test_registry import USE, make_version
 from training.models import BaseModel, TrainingJob
@@ -77,13 +79,20 @@ def test_wrong_settings_come_back_by_field(ground, bob):
 
 def test_ids_of_other_teams_do_not_exist(ground, bob, eve):
     client = client_of(eve)
-    answer = client.post("/api/v1/jobs/", body(ground))
-    assert answer.status_code == 400
-    assert {"use_case", "dataset_version"} <= set(answer.data["errors"])
+    assert client.post("/api/v1/jobs/", body(ground)).status_code == 403
     job = ground.submit(bob)
     for suffix in ("", "events/", "evaluation/"):
         assert client.get(f"/api/v1/jobs/{job.pk}/{suffix}").status_code == 404
-    assert client.post(f"/api/v1/jobs/{job.pk}/cancel/").status_code == 404
+    # Who controls no job anywhere gets the same answer for one that is there and one that is not.
+    for pk in (job.pk, 999999):
+        assert client.post(f"/api/v1/jobs/{pk}/cancel/").status_code == 403
+
+
+def test_ids_of_other_teams_in_a_body_do_not_exist(ground, eve, other_team):
+    stranger = make_role(eve, Role.ML_ENGINEER, other_team)
+    answer = client_of(stranger).post("/api/v1/jobs/", body(ground))
+    assert answer.status_code == 400
+    assert {"use_case", "dataset_version"} <= set(answer.data["errors"])
 
 
 def test_a_token_without_the_scope_cannot_train(ground, bob):
@@ -145,7 +154,8 @@ def test_a_version_is_read_downloaded_and_put_before_the_reviewers(ground, bob, 
     outsider = client_of(eve)
     for path in (address, f"{address}versions/1/", f"{address}versions/1/files/weights.json"):
         assert outsider.get(path).status_code == 404
-    assert outsider.post(f"{address}versions/1/publications/", {"intended_use": USE}).status_code == 404
+    for place in (address, "/api/v1/models/helpdesk/unknown/"):
+        assert outsider.post(f"{place}versions/1/publications/", {"intended_use": USE}).status_code == 403
 
 
 @pytest.mark.parametrize("rows", [1, 12])

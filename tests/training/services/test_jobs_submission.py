@@ -169,7 +169,7 @@ def test_plan_is_fitted_to_jobs_that_ran_here(ground, bob):
 
 def test_plan_adds_trained_parameters_of_full_and_lora(ground, bob):
     lora = jobs.plan(actor=bob, **ground.described())
-    full = jobs.plan(actor=bob, **ground.described(method="full"))
+    full = jobs.plan(actor=bob, **ground.described(method="full", overrides={**QUICK, "freeze_embeddings": False}))
     assert full.trained_parameters == ground.base_model.parameters + 17 * 3
     rank = lora.hyperparameters["lora_rank"]
     assert lora.trained_parameters == 4 * rank * 32 + 2 * rank * 48 + 17 * 3
