@@ -5,7 +5,7 @@ import pytest
 from governance.models import LedgerEntry
 from governance.services import access
 from projects.services import datasets, use_cases
-from tests.training.factories import clear, make_dataset_version
+from tests.training.factories import QUICK, clear, make_dataset_version
 from training.models import BaseModel, TrainingJob
 from training.services import base_models, jobs
 
