@@ -219,6 +219,7 @@ def test_losing_the_job_kills_the_engine_at_once(ground, bob, run_root, system):
     assert (job.state, job.token, job.owner) == ("running", 99, "somebody else")
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_and_a_stopped_attempt_end_in_the_same_weights(ground, bob, run_root):
     from tests.training.factories import QUICK
 
