@@ -213,7 +213,12 @@ def load_dataset(team: Team, use_case: UseCase) -> DatasetVersion:
                 actor=bob,
                 dataset=dataset,
                 file=File(file, name="requests.csv"),
-                options={"text_column": "text", "label_column": "label", "seed": 7},
+                options={
+                    "text_column": "text",
+                    "label_column": "label",
+                    "seed": 7,
+                    "fractions": {"train": 0.7, "validation": 0.1, "test": 0.2},
+                },
             )
     if version.state in {"received", "importing"}:
         datasets.run_import(version.pk)
