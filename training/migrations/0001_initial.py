@@ -8,229 +8,492 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('projects', '0001_initial'),
+        ("projects", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='BaseModel',
+            name="BaseModel",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=64)),
-                ('title', models.CharField(max_length=160)),
-                ('family', models.CharField(help_text='Architecture family, such as bert.', max_length=60)),
-                ('architecture', models.CharField(max_length=120)),
-                ('task', models.CharField(help_text='What it was made for, such as sentence similarity.', max_length=60)),
-                ('description', models.TextField(blank=True)),
-                ('origin', models.TextField(help_text='Where the files come from, and how they were obtained.')),
-                ('licence', models.CharField(help_text='SPDX identifier.', max_length=80)),
-                ('languages', models.CharField(blank=True, max_length=200)),
-                ('parameters', models.BigIntegerField()),
-                ('context_length', models.PositiveIntegerField()),
-                ('size', models.BigIntegerField(help_text='Bytes of all files.')),
-                ('shape', models.JSONField(default=dict, help_text="Sizes from the model's own configuration, from which memory and time are estimated.")),
-                ('state', models.CharField(choices=[('proposed', 'Proposed'), ('allowed', 'Allowed'), ('disallowed', 'Not allowed')], default='proposed', max_length=12)),
-                ('imported_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('allowed_at', models.DateTimeField(blank=True, null=True)),
-                ('decision_reason', models.TextField(blank=True)),
-                ('allowed_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('commit', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='base_model', to='projects.commit')),
-                ('imported_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('repository', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='base_models', to='projects.repository')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=64)),
+                ("title", models.CharField(max_length=160)),
+                ("family", models.CharField(help_text="Architecture family, such as bert.", max_length=60)),
+                ("architecture", models.CharField(max_length=120)),
+                (
+                    "task",
+                    models.CharField(help_text="What it was made for, such as sentence similarity.", max_length=60),
+                ),
+                ("description", models.TextField(blank=True)),
+                ("origin", models.TextField(help_text="Where the files come from, and how they were obtained.")),
+                ("licence", models.CharField(help_text="SPDX identifier.", max_length=80)),
+                ("languages", models.CharField(blank=True, max_length=200)),
+                ("parameters", models.BigIntegerField()),
+                ("context_length", models.PositiveIntegerField()),
+                ("size", models.BigIntegerField(help_text="Bytes of all files.")),
+                (
+                    "shape",
+                    models.JSONField(
+                        default=dict,
+                        help_text="Sizes from the model's own configuration, from which memory and time are estimated.",
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("proposed", "Proposed"), ("allowed", "Allowed"), ("disallowed", "Not allowed")],
+                        default="proposed",
+                        max_length=12,
+                    ),
+                ),
+                ("imported_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("allowed_at", models.DateTimeField(blank=True, null=True)),
+                ("decision_reason", models.TextField(blank=True)),
+                (
+                    "allowed_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "commit",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="base_model", to="projects.commit"
+                    ),
+                ),
+                (
+                    "imported_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "repository",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="base_models",
+                        to="projects.repository",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name', '-imported_at'],
+                "ordering": ["name", "-imported_at"],
             },
         ),
         migrations.CreateModel(
-            name='ModelVersion',
+            name="ModelVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('spec_digest', models.CharField(max_length=64)),
-                ('evaluation_digest', models.CharField(max_length=64)),
-                ('labels', models.JSONField(default=list)),
-                ('size', models.BigIntegerField(default=0)),
-                ('state', models.CharField(choices=[('evaluated', 'Evaluated'), ('retired', 'Retired')], default='evaluated', max_length=12)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('base_model', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='model_versions', to='training.basemodel')),
-                ('commit', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='model_version', to='projects.commit')),
-                ('dataset_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='model_versions', to='projects.datasetversion')),
-                ('use_case', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='model_versions', to='projects.usecase')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                ("spec_digest", models.CharField(max_length=64)),
+                ("evaluation_digest", models.CharField(max_length=64)),
+                ("labels", models.JSONField(default=list)),
+                ("size", models.BigIntegerField(default=0)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("evaluated", "Evaluated"), ("retired", "Retired")], default="evaluated", max_length=12
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "base_model",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="model_versions",
+                        to="training.basemodel",
+                    ),
+                ),
+                (
+                    "commit",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="model_version", to="projects.commit"
+                    ),
+                ),
+                (
+                    "dataset_version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="model_versions",
+                        to="projects.datasetversion",
+                    ),
+                ),
+                (
+                    "use_case",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="model_versions",
+                        to="projects.usecase",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-number'],
+                "ordering": ["-number"],
             },
         ),
         migrations.CreateModel(
-            name='RegisteredModel',
+            name="RegisteredModel",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=64, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]$|^[a-z0-9]$', 'Use lowercase letters, digits, dots, hyphens and underscores, starting and ending with a letter or digit.')])),
-                ('title', models.CharField(max_length=160)),
-                ('task', models.CharField(max_length=60)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('changed_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('repository', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='registered_model', to='projects.repository')),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='registered_models', to='projects.team')),
-                ('use_case', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='registered_models', to='projects.usecase')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=64,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]$|^[a-z0-9]$",
+                                "Use lowercase letters, digits, dots, hyphens and underscores, starting and ending with a letter or digit.",
+                            )
+                        ],
+                    ),
+                ),
+                ("title", models.CharField(max_length=160)),
+                ("task", models.CharField(max_length=60)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("changed_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "repository",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="registered_model",
+                        to="projects.repository",
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="registered_models",
+                        to="projects.team",
+                    ),
+                ),
+                (
+                    "use_case",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="registered_models",
+                        to="projects.usecase",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-changed_at', '-id'],
-                'permissions': [('model.view', 'Can model: view (shared)'), ('model.use', 'Can model: use (shared)')],
+                "ordering": ["-changed_at", "-id"],
+                "permissions": [("model.view", "Can model: view (shared)"), ("model.use", "Can model: use (shared)")],
             },
         ),
         migrations.CreateModel(
-            name='Publication',
+            name="Publication",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('alias', models.CharField(default='champion', max_length=40, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]$|^[a-z0-9]$', 'Use lowercase letters, digits, dots, hyphens and underscores, starting and ending with a letter or digit.')])),
-                ('audience', models.CharField(choices=[('team', 'The team'), ('organisation', 'Everyone in the organisation')], default='organisation', max_length=12)),
-                ('intended_use', models.TextField(help_text='What it may be used for, and what not.')),
-                ('state', models.CharField(choices=[('proposed', 'In review'), ('published', 'Published'), ('superseded', 'Superseded'), ('suspended', 'Suspended'), ('retired', 'Retired'), ('declined', 'Declined')], default='proposed', max_length=12)),
-                ('requested_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('published_at', models.DateTimeField(blank=True, null=True)),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('ended_because', models.CharField(blank=True, max_length=300)),
-                ('requested_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='publications', to='training.modelversion')),
-                ('model', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='publications', to='training.registeredmodel')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "alias",
+                    models.CharField(
+                        default="champion",
+                        max_length=40,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]$|^[a-z0-9]$",
+                                "Use lowercase letters, digits, dots, hyphens and underscores, starting and ending with a letter or digit.",
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "audience",
+                    models.CharField(
+                        choices=[("team", "The team"), ("organisation", "Everyone in the organisation")],
+                        default="organisation",
+                        max_length=12,
+                    ),
+                ),
+                ("intended_use", models.TextField(help_text="What it may be used for, and what not.")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("proposed", "In review"),
+                            ("published", "Published"),
+                            ("superseded", "Superseded"),
+                            ("suspended", "Suspended"),
+                            ("retired", "Retired"),
+                            ("declined", "Declined"),
+                        ],
+                        default="proposed",
+                        max_length=12,
+                    ),
+                ),
+                ("requested_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("published_at", models.DateTimeField(blank=True, null=True)),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                ("ended_because", models.CharField(blank=True, max_length=300)),
+                (
+                    "requested_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="publications",
+                        to="training.modelversion",
+                    ),
+                ),
+                (
+                    "model",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="publications",
+                        to="training.registeredmodel",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-requested_at', '-id'],
+                "ordering": ["-requested_at", "-id"],
             },
         ),
         migrations.AddField(
-            model_name='modelversion',
-            name='model',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='training.registeredmodel'),
+            model_name="modelversion",
+            name="model",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="versions", to="training.registeredmodel"
+            ),
         ),
         migrations.CreateModel(
-            name='TrainingJob',
+            name="TrainingJob",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('model_name', models.CharField(help_text='The registered model that the result becomes a version of.', max_length=64)),
-                ('recipe', models.CharField(max_length=60)),
-                ('method', models.CharField(max_length=20)),
-                ('preset', models.CharField(blank=True, max_length=20)),
-                ('spec', models.JSONField()),
-                ('spec_digest', models.CharField(max_length=64)),
-                ('dry_run', models.JSONField(default=dict)),
-                ('submission_key', models.CharField(blank=True, help_text='The same key from the same person is the same submission, sent twice.', max_length=64)),
-                ('submitted_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', max_length=12)),
-                ('queued_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('rung_at', models.DateTimeField(blank=True, null=True)),
-                ('token', models.PositiveIntegerField(default=0)),
-                ('owner', models.CharField(blank=True, max_length=200)),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('attempts', models.PositiveSmallIntegerField(default=0)),
-                ('cancel_requested_at', models.DateTimeField(blank=True, null=True)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('stage', models.CharField(blank=True, max_length=20)),
-                ('step', models.PositiveIntegerField(default=0)),
-                ('max_steps', models.PositiveIntegerField(default=0)),
-                ('eta_at', models.DateTimeField(blank=True, null=True)),
-                ('error_code', models.CharField(blank=True, max_length=40)),
-                ('error_message', models.TextField(blank=True)),
-                ('error_advice', models.TextField(blank=True)),
-                ('summary', models.JSONField(default=dict)),
-                ('base_model', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='jobs', to='training.basemodel')),
-                ('dataset_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='jobs', to='projects.datasetversion')),
-                ('retry_of', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='retries', to='training.trainingjob')),
-                ('submitted_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='training_jobs', to=settings.AUTH_USER_MODEL)),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='jobs', to='projects.team')),
-                ('use_case', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='jobs', to='projects.usecase')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "model_name",
+                    models.CharField(
+                        help_text="The registered model that the result becomes a version of.", max_length=64
+                    ),
+                ),
+                ("recipe", models.CharField(max_length=60)),
+                ("method", models.CharField(max_length=20)),
+                ("preset", models.CharField(blank=True, max_length=20)),
+                ("spec", models.JSONField()),
+                ("spec_digest", models.CharField(max_length=64)),
+                ("dry_run", models.JSONField(default=dict)),
+                (
+                    "submission_key",
+                    models.CharField(
+                        blank=True,
+                        help_text="The same key from the same person is the same submission, sent twice.",
+                        max_length=64,
+                    ),
+                ),
+                ("submitted_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("succeeded", "Succeeded"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="queued",
+                        max_length=12,
+                    ),
+                ),
+                ("queued_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("rung_at", models.DateTimeField(blank=True, null=True)),
+                ("token", models.PositiveIntegerField(default=0)),
+                ("owner", models.CharField(blank=True, max_length=200)),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("cancel_requested_at", models.DateTimeField(blank=True, null=True)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("stage", models.CharField(blank=True, max_length=20)),
+                ("step", models.PositiveIntegerField(default=0)),
+                ("max_steps", models.PositiveIntegerField(default=0)),
+                ("eta_at", models.DateTimeField(blank=True, null=True)),
+                ("error_code", models.CharField(blank=True, max_length=40)),
+                ("error_message", models.TextField(blank=True)),
+                ("error_advice", models.TextField(blank=True)),
+                ("summary", models.JSONField(default=dict)),
+                (
+                    "base_model",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="jobs", to="training.basemodel"
+                    ),
+                ),
+                (
+                    "dataset_version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="jobs", to="projects.datasetversion"
+                    ),
+                ),
+                (
+                    "retry_of",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="retries",
+                        to="training.trainingjob",
+                    ),
+                ),
+                (
+                    "submitted_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="training_jobs",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="jobs", to="projects.team"
+                    ),
+                ),
+                (
+                    "use_case",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="jobs", to="projects.usecase"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-submitted_at', '-id'],
+                "ordering": ["-submitted_at", "-id"],
             },
         ),
         migrations.AddField(
-            model_name='modelversion',
-            name='job',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='model_version', to='training.trainingjob'),
+            model_name="modelversion",
+            name="job",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="model_version", to="training.trainingjob"
+            ),
         ),
         migrations.CreateModel(
-            name='JobEvent',
+            name="JobEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('token', models.PositiveIntegerField()),
-                ('type', models.CharField(max_length=20)),
-                ('at', models.DateTimeField()),
-                ('data', models.JSONField()),
-                ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='training.trainingjob')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("token", models.PositiveIntegerField()),
+                ("type", models.CharField(max_length=20)),
+                ("at", models.DateTimeField()),
+                ("data", models.JSONField()),
+                (
+                    "job",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="events", to="training.trainingjob"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Evaluation',
+            name="Evaluation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('digest', models.CharField(max_length=64)),
-                ('report', models.JSONField()),
-                ('accuracy', models.FloatField()),
-                ('macro_f1', models.FloatField()),
-                ('test_rows', models.PositiveIntegerField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('job', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='evaluation', to='training.trainingjob')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("digest", models.CharField(max_length=64)),
+                ("report", models.JSONField()),
+                ("accuracy", models.FloatField()),
+                ("macro_f1", models.FloatField()),
+                ("test_rows", models.PositiveIntegerField()),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "job",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="evaluation",
+                        to="training.trainingjob",
+                    ),
+                ),
             ],
         ),
         migrations.AddConstraint(
-            model_name='basemodel',
-            constraint=models.CheckConstraint(condition=models.Q(('allowed_by', None), models.Q(('allowed_by', models.F('imported_by')), _negated=True), _connector='OR'), name='importer_never_allows'),
+            model_name="basemodel",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("allowed_by", None),
+                    models.Q(("allowed_by", models.F("imported_by")), _negated=True),
+                    _connector="OR",
+                ),
+                name="importer_never_allows",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='basemodel',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'allowed'), _negated=True), ('allowed_by__isnull', False), _connector='OR'), name='allowed_by_somebody'),
+            model_name="basemodel",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "allowed"), _negated=True), ("allowed_by__isnull", False), _connector="OR"
+                ),
+                name="allowed_by_somebody",
+            ),
         ),
         migrations.AddIndex(
-            model_name='registeredmodel',
-            index=models.Index(fields=['-changed_at', '-id'], name='model_changed'),
+            model_name="registeredmodel",
+            index=models.Index(fields=["-changed_at", "-id"], name="model_changed"),
         ),
         migrations.AddConstraint(
-            model_name='registeredmodel',
-            constraint=models.UniqueConstraint(fields=('team', 'name'), name='one_model_per_name'),
+            model_name="registeredmodel",
+            constraint=models.UniqueConstraint(fields=("team", "name"), name="one_model_per_name"),
         ),
         migrations.AddConstraint(
-            model_name='publication',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'published')), fields=('model', 'alias'), name='one_published_version_per_alias'),
+            model_name="publication",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "published")),
+                fields=("model", "alias"),
+                name="one_published_version_per_alias",
+            ),
         ),
         migrations.AddIndex(
-            model_name='trainingjob',
-            index=models.Index(fields=['-submitted_at', '-id'], name='job_submitted'),
+            model_name="trainingjob",
+            index=models.Index(fields=["-submitted_at", "-id"], name="job_submitted"),
         ),
         migrations.AddIndex(
-            model_name='trainingjob',
-            index=models.Index(fields=['team', '-submitted_at', '-id'], name='job_team'),
+            model_name="trainingjob",
+            index=models.Index(fields=["team", "-submitted_at", "-id"], name="job_team"),
         ),
         migrations.AddIndex(
-            model_name='trainingjob',
-            index=models.Index(fields=['state', 'queued_at', 'id'], name='job_queue'),
+            model_name="trainingjob",
+            index=models.Index(fields=["state", "queued_at", "id"], name="job_queue"),
         ),
         migrations.AddConstraint(
-            model_name='trainingjob',
-            constraint=models.UniqueConstraint(condition=models.Q(('submission_key', ''), _negated=True), fields=('submitted_by', 'submission_key'), name='one_job_per_submission'),
+            model_name="trainingjob",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("submission_key", ""), _negated=True),
+                fields=("submitted_by", "submission_key"),
+                name="one_job_per_submission",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='trainingjob',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'running'), _negated=True), ('lease_until__isnull', False), _connector='OR'), name='running_job_has_a_lease'),
+            model_name="trainingjob",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "running"), _negated=True), ("lease_until__isnull", False), _connector="OR"
+                ),
+                name="running_job_has_a_lease",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='modelversion',
-            constraint=models.UniqueConstraint(fields=('model', 'number'), name='one_model_version_per_number'),
+            model_name="modelversion",
+            constraint=models.UniqueConstraint(fields=("model", "number"), name="one_model_version_per_number"),
         ),
         migrations.AddIndex(
-            model_name='jobevent',
-            index=models.Index(fields=['job', 'id'], name='event_of_job'),
+            model_name="jobevent",
+            index=models.Index(fields=["job", "id"], name="event_of_job"),
         ),
     ]
