@@ -190,7 +190,7 @@ def commit(
     if clash := sorted(folders & files.keys()):
         raise Invalid(f"“{clash[0]}” is both a file and a folder.", field="path")
     # Two commits at once would both take the same parent; the row's lock makes them take turns.
-    repository = Repository.objects.select_for_update().get(pk=repository.pk)
+    repository = Repository.objects.select_for_update(no_key=True).get(pk=repository.pk)
     held = Ref.objects.filter(repository=repository, name=ref).select_related("commit").first()
     if parent is None and held is not None:
         parent = held.commit

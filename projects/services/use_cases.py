@@ -104,7 +104,7 @@ def _require_edit(actor: User, use_case: UseCase) -> None:
 
 
 def _lock(use_case: UseCase) -> UseCase:
-    return UseCase.objects.select_for_update().get(pk=use_case.pk)
+    return UseCase.objects.select_for_update(no_key=True).get(pk=use_case.pk)
 
 
 @transaction.atomic
