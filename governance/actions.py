@@ -74,5 +74,4 @@ class Action(StrEnum):
     APPROVAL_COMMENTED = "approval.commented"
 
     # The ledger itself
-    LEDGER_EXPORTED = "ledger.exported"
     LEDGER_VERIFIED = "ledger.verified"

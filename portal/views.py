@@ -7,8 +7,9 @@ from django.contrib.auth import login
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Q
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpResponse, HttpResponseServerError, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
@@ -202,5 +203,10 @@ def not_found(request, exception=None):
 
 
 def server_error(request):
-    """Show that the fault is ours, with the request's id to report."""
-    return render(request, "500.html", {"request_id": getattr(request, "request_id", "")}, status=500)
+    """Show that the fault is ours, with the request's id to report.
+
+    Rendered without the request: who is reading, and what waits for them, would be asked of a database that may be
+    the very thing that failed.
+    """
+    page = render_to_string("500.html", {"request_id": getattr(request, "request_id", "")})
+    return HttpResponseServerError(page)

@@ -69,3 +69,14 @@ def test_home_and_search_ask_the_database_the_same_few_times(client, alice, team
         factories.make_use_case(actor=alice, team=team, title=f"Sort pile {number}")
     assert counted() == few
     assert max(few) <= 12, few
+
+
+def test_the_page_of_a_fault_asks_the_database_nothing(rf, alice, django_assert_num_queries):
+    from portal.views import server_error
+
+    request = rf.get("/")
+    request.user, request.request_id = alice, "0123456789abcdef"
+    with django_assert_num_queries(0):
+        answer = server_error(request)
+    assert answer.status_code == 500
+    assert "0123456789abcdef" in answer.content.decode()
