@@ -1,0 +1,55 @@
+"""The shape of what programs read and send about approvals, the ledger, people, roles, shares and tokens."""
+
+from governance.serializers.approvals import (
+    ApprovalDetailSerializer,
+    ApprovalSerializer,
+    CheckSerializer,
+    CommentSerializer,
+    DecideSerializer,
+    DecisionSerializer,
+    DifferenceSerializer,
+    PartSerializer,
+)
+from governance.serializers.ledger import CheckpointSerializer, EntryDetailSerializer, EntrySerializer
+from governance.serializers.people import (
+    GrantSerializer,
+    MadePersonSerializer,
+    MadeTokenSerializer,
+    MeSerializer,
+    NewPersonSerializer,
+    NewShareSerializer,
+    NewTokenSerializer,
+    PersonSerializer,
+    ReasonSerializer,
+    RoleSerializer,
+    ShareSerializer,
+    TeamField,
+    TokenSerializer,
+)
+
+__all__ = [
+    "ApprovalDetailSerializer",
+    "ApprovalSerializer",
+    "CheckSerializer",
+    "CheckpointSerializer",
+    "CommentSerializer",
+    "DecideSerializer",
+    "DecisionSerializer",
+    "DifferenceSerializer",
+    "EntryDetailSerializer",
+    "EntrySerializer",
+    "GrantSerializer",
+    "MadePersonSerializer",
+    "MadeTokenSerializer",
+    "MeSerializer",
+    "NewPersonSerializer",
+    "NewShareSerializer",
+    "NewTokenSerializer",
+    "PartSerializer",
+    "PersonSerializer",
+    "ReasonSerializer",
+    "RoleSerializer",
+    "ShareSerializer",
+    "TeamField",
+    "TokenSerializer",
+]
