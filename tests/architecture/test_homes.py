@@ -36,7 +36,7 @@ HOMES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "kombu": (("portal/celery.py", "training/queue.py", "projects/queue.py"), "queue.py alone speaks to the broker"),
     "cryptography": (
-        ("governance/proofs/", "governance/services/ledger.py"),
+        ("governance/proofs/", "governance/services/ledger/"),
         "signatures belong to the ledger; the key is not read anywhere else",
     ),
 }
