@@ -19,7 +19,7 @@ def files(*folders: str, suffix: str = "") -> Iterator[Path]:
     for start in [ROOT / folder for folder in folders] or [ROOT]:
         for folder, names, found in start.walk() if hasattr(start, "walk") else _walk(start):
             names[:] = [name for name in names if name not in LEFTOVERS]
-            yield from (folder / name for name in sorted(found) if name.endswith(suffix))
+            yield from (folder / name for name in sorted(found) if name.endswith(suffix) and name not in LEFTOVERS)
 
 
 def _walk(start: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
