@@ -95,6 +95,7 @@ def _fill(use_cases: int, entries: int) -> dict[str, str]:
     from django.utils import timezone
 
     from governance.models import User
+    from governance.models.words import fold
     from governance.policy import Role
     from governance.proofs import canonical, merkle
     from governance.services import roles
@@ -129,10 +130,10 @@ def _fill(use_cases: int, entries: int) -> dict[str, str]:
         person = owner if n % 100 == 0 else people[n % 1000]
         cases.append(
             (made[n % len(made)].pk, f"{title} {n}", f"{title} " * 3, "All", "Faster", "", "", person.pk, person.pk,
-             chance.choice(stages), 1, at, at)
+             chance.choice(stages), 1, at, at, " ".join(fold(f"{title} {n}")))
         )  # fmt: skip
     fields = "team_id title problem people benefit data_needed human_oversight proposer_id owner_id stage version"
-    _insert("projects_usecase", f"{fields} created_at changed_at", cases)
+    _insert("projects_usecase", f"{fields} created_at changed_at words", cases)
     actor = User.objects.get(email="auditor@example.org")
     first_case = UseCase.objects.order_by("pk").first().pk
     fields = "at action actor_id subject_type subject_id subject_digest scope_id request_id canonical leaf_hash"

@@ -97,16 +97,15 @@ def _found(user, words: str) -> list[tuple[str, str, list[dict]]]:
             _("Use cases"),
             "use-case",
             UseCase.objects.visible_to(user)
-            .filter(Q(title__icontains=words) | Q(problem__icontains=words))
-            .select_related("team"),
+            .filter(words__begun=words)
+            .select_related("team")
+            .defer("words"),
             lambda row: (row.title, f"{row.team} · {row.get_stage_display()}"),
         ),
         (
             _("Datasets"),
             "dataset",
-            Dataset.objects.visible_to(user)
-            .filter(Q(name__icontains=words) | Q(title__icontains=words))
-            .select_related("team"),
+            Dataset.objects.visible_to(user).filter(words__begun=words).select_related("team").defer("words"),
             lambda row: (row.title, str(row)),
         ),
         (

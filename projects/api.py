@@ -155,7 +155,9 @@ class UseCaseFilter(django_filters.FilterSet):
     stage = django_filters.MultipleChoiceFilter(choices=Stage.choices)
     owner = django_filters.NumberFilter(field_name="owner_id", label="The owner's id", max_value=2**53)
     goal = django_filters.NumberFilter(field_name="goals", label="A goal's id", max_value=2**53)
-    q = django_filters.CharFilter(field_name="title", lookup_expr="icontains", label="Part of the title")
+    q = django_filters.CharFilter(
+        field_name="words", lookup_expr="begun", label="Beginnings of words of the title or the problem"
+    )
 
     class Meta:
         model = UseCase
@@ -253,7 +255,9 @@ class DatasetFilter(django_filters.FilterSet):
     """How datasets may be filtered."""
 
     team = django_filters.CharFilter(field_name="team__slug", label="A team's slug")
-    q = django_filters.CharFilter(field_name="title", lookup_expr="icontains", label="Part of the title")
+    q = django_filters.CharFilter(
+        field_name="words", lookup_expr="begun", label="Beginnings of words of title, name or description"
+    )
 
     class Meta:
         model = Dataset

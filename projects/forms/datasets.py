@@ -130,7 +130,7 @@ class DatasetFilter(Form):
         self.is_valid()
         chosen = self.cleaned_data
         if words := chosen.get("q"):
-            rows = rows.filter(Q(title__icontains=words) | Q(name__icontains=words) | Q(description__icontains=words))
+            rows = rows.filter(words__begun=words)
         if chosen.get("team"):
             rows = rows.filter(team=chosen["team"])
         if chosen.get("classification"):

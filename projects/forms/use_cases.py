@@ -237,7 +237,7 @@ class UseCaseFilter(Form):
         self.is_valid()
         chosen = self.cleaned_data
         if words := chosen.get("q"):
-            rows = rows.filter(Q(title__icontains=words) | Q(problem__icontains=words))
+            rows = rows.filter(words__begun=words)
         if chosen.get("stage"):
             rows = rows.filter(stage=chosen["stage"])
         if chosen.get("team"):

@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from governance.models.words import WordsField
 from governance.policy import Gate, shareable_permissions
 from governance.services import access
 from projects.models.repositories import Commit, Repository
@@ -59,6 +60,7 @@ class Dataset(models.Model):
     repository = models.OneToOneField(Repository, models.PROTECT, related_name="dataset")
     created_at = models.DateTimeField(default=timezone.now)
     changed_at = models.DateTimeField(default=timezone.now)
+    words = WordsField(of=("title", "name", "description"))
 
     objects = DatasetQuerySet.as_manager()
 

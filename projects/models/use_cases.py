@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from governance.models.words import WordsField
 from governance.policy import Gate, Permission
 from governance.services import access
 from projects.models.teams import StrategicGoal, Team
@@ -90,6 +91,7 @@ class UseCase(models.Model):
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
     changed_at = models.DateTimeField(default=timezone.now)
+    words = WordsField(of=("title", "problem"))
 
     objects = UseCaseQuerySet.as_manager()
 
@@ -104,6 +106,7 @@ class UseCase(models.Model):
             models.Index(fields=["-changed_at", "-id"], name="use_case_changed"),
             models.Index(fields=["team", "-changed_at", "-id"], name="use_case_team"),
             models.Index(fields=["stage", "-changed_at", "-id"], name="use_case_stage"),
+            models.Index(fields=["title", "id"], name="use_case_title"),
             models.Index(fields=["proposer"], name="use_case_proposer"),
             models.Index(fields=["owner", "stage", "-changed_at", "-id"], name="use_case_owner"),
         ]
