@@ -22,6 +22,13 @@ class Action(StrEnum):
     OBJECT_UNSHARED = "object.unshared"
     REFUSED = "request.refused"
 
+    # Lists
+    LIST_EXPORTED = "list.exported"
+    VIEW_SAVED = "view.saved"
+    VIEW_CHANGED = "view.changed"
+    VIEW_DELETED = "view.deleted"
+    VIEW_MADE_USUAL = "view.made_usual"
+
     # Projects
     TEAM_CREATED = "team.created"
     TEAM_CHANGED = "team.changed"

@@ -55,6 +55,7 @@ class Permission(StrEnum):
 
     LEDGER_VIEW = "ledger.view"
     COMPLIANCE_VIEW = "compliance.view"
+    LIST_SAVE = "list.save"
     PERSON_VIEW = "person.view"
     PERSON_MANAGE = "person.manage"
     SITE_ADMINISTER = "site.administer"
@@ -106,7 +107,7 @@ _BUILD = (
 _READ_ALL = _TEAM_READ | {P.BASE_MODEL_VIEW, P.COMPLIANCE_VIEW, P.PERSON_VIEW}
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    Role.EMPLOYEE: frozenset({P.USE_CASE_PROPOSE, P.BASE_MODEL_VIEW}),
+    Role.EMPLOYEE: frozenset({P.USE_CASE_PROPOSE, P.BASE_MODEL_VIEW, P.LIST_SAVE}),
     Role.BUSINESS_ANALYST: _TEAM_READ | _DESCRIBE | {P.MODEL_USE},
     Role.PROJECT_MANAGER: _TEAM_READ | _DESCRIBE | {P.USE_CASE_MOVE, P.MODEL_USE},
     Role.DOMAIN_EXPERT: _TEAM_READ | _TALK | {P.MODEL_USE},

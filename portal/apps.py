@@ -10,5 +10,9 @@ class PortalConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self):
-        """Load the system checks and the recording of sign-ins."""
+        """Load the system checks and the recording of sign-ins, and offer saved views to the lists."""
+        from governance.interfaces import listings
         from portal import accounts, checks  # noqa: F401 - both register themselves
+        from portal.views import saved_views
+
+        listings.offer_views(saved_views.offer)

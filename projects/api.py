@@ -17,7 +17,9 @@ from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 
 from governance.interfaces import rest
+from governance.interfaces.bulk import Bulk
 from projects import downloads, serializers
+from projects.lists import DATASETS, USE_CASES
 from projects.models import Dataset, DatasetVersion, StrategicGoal, Team, UseCase
 from projects.models.use_cases import Stage
 from projects.services import datasets, goals, repositories, teams, use_cases
@@ -166,9 +168,10 @@ class UseCaseFilter(django_filters.FilterSet):
 
 @extend_schema(tags=["use-cases"])
 @extend_schema_view(list=extend_schema(responses=serializers.UseCaseSummary(many=True)))
-class UseCaseViewSet(_Endpoint):
+class UseCaseViewSet(Bulk, _Endpoint):
     """Use cases: proposed, described, submitted for review, moved along their life."""
 
+    listing = USE_CASES
     model = UseCase
     queryset = UseCase.objects.none()
     serializer_class = serializers.UseCaseSerializer
@@ -185,6 +188,7 @@ class UseCaseViewSet(_Endpoint):
         "partial_update": "use_case.propose",
         "submit": "use_case.propose",
         "move": "use_case.move",
+        "bulk": "use_case.move",
     }
 
     def get_queryset(self):
@@ -265,9 +269,10 @@ class DatasetFilter(django_filters.FilterSet):
 
 
 @extend_schema(tags=["datasets"])
-class DatasetViewSet(_Endpoint):
+class DatasetViewSet(Bulk, _Endpoint):
     """Datasets: described here, filled by their versions."""
 
+    listing = DATASETS
     model = Dataset
     queryset = Dataset.objects.none()
     serializer_class = serializers.DatasetSerializer
@@ -280,6 +285,7 @@ class DatasetViewSet(_Endpoint):
         "retrieve": "dataset.view",
         "create": "dataset.register",
         "partial_update": "dataset.edit",
+        "bulk": "dataset.withdraw",
     }
 
     def get_queryset(self):

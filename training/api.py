@@ -15,12 +15,14 @@ from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 
 from governance.interfaces import rest
+from governance.interfaces.bulk import Bulk
 from governance.policy import Permission
 from governance.services import access
 from projects import downloads
 from projects.services import repositories
 from training import serializers
 from training.engine import baselines, recipes
+from training.lists import JOBS, MODELS
 from training.models import BaseModel, Evaluation, JobEvent, ModelVersion, Publication, RegisteredModel, TrainingJob
 from training.services import base_models, jobs, registry
 
@@ -174,9 +176,10 @@ class Recipes(rest.ViewSet):
         return Response(_recipe(name))
 
 
-class Jobs(rest.ViewSet):
+class Jobs(Bulk, rest.ViewSet):
     """Training jobs."""
 
+    listing = JOBS
     model = TrainingJob
     ordering = ("-submitted_at", "-id")
     serializer_class = serializers.JobSerializer
@@ -188,6 +191,7 @@ class Jobs(rest.ViewSet):
         "dry_run": "job.submit",
         "cancel": "job.control",
         "retry": "job.submit",
+        "bulk": "job.control",
         "events": "job.view",
         "evaluation": "job.view",
     }
@@ -292,9 +296,10 @@ def _by_field(error: jobs.Invalid) -> exceptions.ValidationError:
     return exceptions.ValidationError({name: [sentence] for name, sentence in error.errors.items()})
 
 
-class Models(rest.ViewSet):
+class Models(Bulk, rest.ViewSet):
     """Registered models, their versions and publications, found by team and name."""
 
+    listing = MODELS
     model = RegisteredModel
     ordering = ("-changed_at", "-id")
     serializer_class = serializers.ModelSerializer
@@ -307,6 +312,7 @@ class Models(rest.ViewSet):
         "card": "model.view",
         "file": "model.view",
         "publish": "model.publish",
+        "bulk": "model.retire",
     }
 
     def get_queryset(self):
@@ -455,6 +461,7 @@ class Router(SimpleRouter):
         return [
             *super().get_urls(),
             path("models/", Models.as_view({"get": "list"}), name="model-list"),
+            path("models/bulk/", Models.as_view({"post": "bulk"}), name="model-bulk"),
             path(model, Models.as_view({"get": "show"}), name="model-show"),
             path(f"{model}versions/", Models.as_view({"get": "versions"}), name="model-versions"),
             path(version, Models.as_view({"get": "version"}), name="model-version"),

@@ -12,6 +12,8 @@ from rest_framework.response import Response
 from governance import serializers
 from governance.api.queries import one_of, query
 from governance.interfaces import rest
+from governance.interfaces.bulk import Bulk
+from governance.lists import PEOPLE
 from governance.models import ApiToken, RoleAssignment, Share, User
 from governance.policy import Permission, Role
 from governance.services import access, people, roles, tokens
@@ -35,9 +37,10 @@ class ShownOnce(rest.ViewSet):
         return response
 
 
-class People(ShownOnce):
+class People(Bulk, ShownOnce):
     """People and their accounts."""
 
+    listing = PEOPLE
     secret = "first_password"  # noqa: S105 - the name of a field
 
     model = User
@@ -49,6 +52,7 @@ class People(ShownOnce):
         "create": "person.manage",
         "deactivate": "person.manage",
         "reactivate": "person.manage",
+        "bulk": "person.manage",
     }
 
     @extend_schema(parameters=[query("email", "Only the person with this e-mail address.")])

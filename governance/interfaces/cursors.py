@@ -12,12 +12,18 @@ COUNT_CAP = 10_001
 MAX_LIMIT = 200
 
 
+def _sorts(view) -> dict[str, tuple[str, ...]]:
+    """Return the orders that an endpoint's list offers, by word; the same as on its page."""
+    listing = getattr(view, "listing", None)
+    return listing.sorts() if listing is not None and getattr(view, "action", "") == "list" else {}
+
+
 class Cursor(BasePagination):
     """Keyset pages: `{"next", "previous", "results"}`, and `"count"` (capped at 10,001) only with `?count=true`."""
 
     def paginate_queryset(self, queryset, request, view=None):
         """Return the rows of the page asked for."""
-        order = tuple(getattr(view, "ordering", ("-id",)))
+        order = self._order(request, view)
         try:
             size = int(request.query_params.get("limit", 50))
         except ValueError:
@@ -30,6 +36,16 @@ class Cursor(BasePagination):
         if request.query_params.get("count", "").lower() in {"1", "true"}:
             self.count = queryset.order_by()[:COUNT_CAP].count()
         return self.page.items
+
+    @staticmethod
+    def _order(request, view) -> tuple[str, ...]:
+        usual = tuple(getattr(view, "ordering", ("-id",)))
+        sorts, word = _sorts(view), request.query_params.get("sort", "")
+        if not word or not sorts:
+            return usual
+        if word not in sorts:
+            raise exceptions.ValidationError({"sort": [f"Choose one of {', '.join(sorts)}."]})
+        return sorts[word]
 
     def _link(self, cursor):
         if cursor is None:
@@ -60,7 +76,10 @@ class Cursor(BasePagination):
 
     def get_schema_operation_parameters(self, view):
         """Describe the query parameters for the OpenAPI document."""
+        sorts = _sorts(view)
+        sort = {"name": "sort", "in": "query", "schema": {"type": "string", "enum": list(sorts)}}
         return [
+            *([sort | {"description": "Ascending by the column, or with a minus descending."}] if sorts else []),
             {"name": "cursor", "in": "query", "schema": {"type": "string"}, "description": "From `next`/`previous`."},
             {
                 "name": "limit",

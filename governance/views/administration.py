@@ -10,8 +10,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from governance.forms import DeactivateForm, PersonForm, RoleGrantForm, permissions_of, role_choices
+from governance.interfaces import bulk, listings
 from governance.interfaces.declared import declares
-from governance.interfaces.paging import keyset
+from governance.lists import PEOPLE
 from governance.models import LedgerEntry, RoleAssignment, Share, User
 from governance.policy import Permission, Role
 from governance.services import access, roles
@@ -19,11 +20,8 @@ from governance.services import people as services
 from governance.views.account import with_teams
 
 
-@declares("person.view")
-@require_GET
-def people(request):
-    """List people with their roles; by words, and by whether they are active."""
-    access.require(request.user, Permission.PERSON_VIEW)
+def _rows(request):
+    """Return the people that the filters leave: by words, by role and by whether they are active."""
     state = request.GET.get("state", "")
     words = request.GET.get("q", "").strip()[:100]
     role = request.GET.get("role", "")
@@ -35,18 +33,39 @@ def people(request):
     if words:
         rows = rows.filter(Q(email__icontains=words) | Q(name__icontains=words))
     held = Prefetch("role_assignments", RoleAssignment.objects.live().order_by("scope_id", "role"))
-    page = keyset(rows.prefetch_related(held), request, order=("email",))
-    with_teams(assignment for user in page.items for assignment in user.role_assignments.all())
+    return rows.prefetch_related(held)
+
+
+def _hang_teams(request, rows: list[User]) -> None:
+    with_teams(assignment for user in rows for assignment in user.role_assignments.all())
+
+
+@declares("person.view")
+@require_GET
+@listings.page(PEOPLE)
+def people(request):
+    """List people with their roles; by words, and by whether they are active."""
+    access.require(request.user, Permission.PERSON_VIEW)
+    shown = listings.show(request, PEOPLE, _rows(request), prepare=_hang_teams)
     context = {
-        "page": page,
-        "state": state,
-        "words": words,
-        "role": role,
+        "shown": shown,
+        "page": shown.page,
+        "state": request.GET.get("state", ""),
+        "role": request.GET.get("role", ""),
         "roles": role_choices(),
         "may_manage": access.organisation_allows(request.user, Permission.PERSON_MANAGE),
         "teams": access.organisation_allows(request.user, Permission.TEAM_VIEW),
     }
     return render(request, "governance/people.html", context)
+
+
+def _exported(request):
+    access.require(request.user, Permission.PERSON_VIEW)
+    return _rows(request)
+
+
+export = listings.export_view(PEOPLE, _exported, policy="person.view", prepare=_hang_teams)
+bulk_people = bulk.view(PEOPLE, lambda request: User.objects.visible_to(request.user), policy="person.manage")
 
 
 @declares("person.manage")

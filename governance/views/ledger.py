@@ -16,8 +16,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from governance.actions import Action
+from governance.interfaces import listings
 from governance.interfaces.declared import declares
-from governance.interfaces.paging import keyset
+from governance.lists import LEDGER
 from governance.models import ApprovalRequest, Checkpoint, LedgerEntry, PendingEntry, SealedEntry, User
 from governance.policy import GATES, Permission
 from governance.services import access
@@ -63,18 +64,20 @@ def _filtered(request):
     return rows, given
 
 
+def _light(rows):
+    return rows.select_related("actor", "on_behalf_of", "sealed").defer("canonical", "leaf_hash")
+
+
 @declares("signed_in")
 @require_GET
+@listings.page(LEDGER)
 def ledger(request):
     """List entries, newest first, with filters; any depth costs the same."""
     rows, given = _filtered(request)
-    page = keyset(
-        rows.select_related("actor", "on_behalf_of", "sealed").defer("canonical", "leaf_hash"),
-        request,
-        order=("-at", "-id"),
-    )
+    shown = listings.show(request, LEDGER, _light(rows))
     context = {
-        "page": page,
+        "shown": shown,
+        "page": shown.page,
         "given": given,
         "filtered": any(given.values()),
         "actions": [action.value for action in Action],
@@ -82,6 +85,9 @@ def ledger(request):
         "newest": Checkpoint.objects.only("size", "at").first(),
     }
     return render(request, "governance/ledger.html", context)
+
+
+export = listings.export_view(LEDGER, lambda request: _light(_filtered(request)[0]), policy="signed_in")
 
 
 @declares("signed_in")

@@ -16,9 +16,9 @@ from django.views.decorators.http import require_GET, require_POST
 
 from governance.actions import Action
 from governance.forms import CommentForm, DecisionForm
-from governance.interfaces import wording
+from governance.interfaces import listings, wording
 from governance.interfaces.declared import declares
-from governance.interfaces.paging import keyset
+from governance.lists import REVIEWS
 from governance.models import ApprovalComment, ApprovalRequest, Decision, LedgerEntry
 from governance.policy import GATES, Gate, Permission
 from governance.services import access, approvals
@@ -27,10 +27,8 @@ LONG = 240
 """Texts longer than this many characters are compared in one column, word by word; shorter ones side by side."""
 
 
-@declares("signed_in")
-@require_GET
-def reviews(request):
-    """List the requests that the reader may see: what waits for them first."""
+def _selected(request):
+    """Return (requests, shown, gate, words): those that the reader may see, as the chips and the words leave them."""
     user = request.user
     decides = access.organisation_allows(user, Permission.REVIEW_DECIDE)
     shown = request.GET.get("show") or ("waiting" if decides else "open")
@@ -55,7 +53,17 @@ def reviews(request):
     words = request.GET.get("q", "").strip()[:100]
     if words:
         selected = selected.filter(Q(subject_label__icontains=words) | Q(requester__name__icontains=words))
-    page = keyset(selected, request, order=("-requested_at", "-id"))
+    return selected, shown, gate, words
+
+
+@declares("signed_in")
+@require_GET
+@listings.page(REVIEWS)
+def reviews(request):
+    """List the requests that the reader may see: what waits for them first."""
+    decides = access.organisation_allows(request.user, Permission.REVIEW_DECIDE)
+    selected, shown, gate, words = _selected(request)
+    listed = listings.show(request, REVIEWS, selected)
     labels = {
         "waiting": _("Waiting for me"),
         "open": _("Open"),
@@ -65,7 +73,8 @@ def reviews(request):
         "all": _("All"),
     }
     context = {
-        "page": page,
+        "listed": listed,
+        "page": listed.page,
         "shown": shown,
         "gate": gate,
         "words": words,
@@ -74,6 +83,9 @@ def reviews(request):
         "decides": decides,
     }
     return render(request, "governance/reviews.html", context)
+
+
+export = listings.export_view(REVIEWS, lambda request: _selected(request)[0], policy="signed_in")
 
 
 @dataclass

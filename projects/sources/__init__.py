@@ -28,7 +28,6 @@ from pathlib import Path, PurePath
 from types import ModuleType
 
 from projects.sources.reading import signatures
-from projects.sources.reading.cells import neutralise
 from projects.sources.reading.rows import DEFAULTS, Batch, Limits, Options, Preview, Refused, Row, RowError
 
 __all__ = [
@@ -44,7 +43,6 @@ __all__ = [
     "choose",
     "columns",
     "media_types",
-    "neutralise",
     "read",
     "suffixes",
 ]

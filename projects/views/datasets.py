@@ -11,18 +11,17 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from governance.interfaces import paging
+from governance.interfaces import bulk, listings
 from governance.interfaces.declared import declares
 from governance.models import Share
 from governance.policy import Permission
 from governance.services import access, roles
 from projects.forms import LICENCES, DatasetFilter, DatasetForm, ShareForm, end_of
+from projects.lists import DATASETS
 from projects.models import Dataset, DatasetVersion, Team
 from projects.services import datasets
 from projects.views import history
-from projects.views.use_cases import stream_csv
 
-ORDER = ("-changed_at", "-id")
 VERSIONS = 50
 HEAVY = ("profile", "errors", "changes", "source", "labels")
 """The JSON columns of a version that lists do without."""
@@ -38,19 +37,27 @@ def _with_latest(rows):
     )
 
 
+def _visible(request):
+    rows = Dataset.objects.visible_to(request.user).select_related("team", "steward").defer("words")
+    return _with_latest(rows)
+
+
+def _rows(request):
+    return DatasetFilter(request.GET, user=request.user).narrow(_visible(request))
+
+
 @declares("signed_in")
 @require_GET
+@listings.page(DATASETS)
 def listing(request):
     """List the datasets that the reader may see, newest change first."""
     user = request.user
     chosen = DatasetFilter(request.GET, user=user)
-    rows = chosen.narrow(Dataset.objects.visible_to(user))
-    page = paging.keyset(_with_latest(rows.select_related("team", "steward")), request, order=ORDER)
+    shown = listings.show(request, DATASETS, chosen.narrow(_visible(request)), counted=True)
     context = {
         "filter": chosen,
-        "page": page,
-        "count": paging.count(rows, page if chosen.cleaned_data.get("q") else None),
-        "filtered": any(request.GET.get(name) for name in chosen.fields),
+        "shown": shown,
+        "page": shown.page,
         "classifications": Dataset.Classification.choices,
         "teams": Team.objects.visible_to(user)[:200],
         "may_register": bool(access.scope_ids(user, Permission.DATASET_REGISTER)),
@@ -58,36 +65,8 @@ def listing(request):
     return render(request, "projects/datasets.html", context)
 
 
-@declares("signed_in")
-@require_GET
-def export(request):
-    """Export exactly what the list's filters leave, as CSV."""
-    chosen = DatasetFilter(request.GET, user=request.user)
-    rows = chosen.narrow(Dataset.objects.visible_to(request.user)).select_related("team", "steward").order_by(*ORDER)
-    header = [
-        "team", "name", "title", "steward", "classification", "licence", "lawful basis", "region", "keep until",
-        "provenance", "latest version", "state", "rows", "changed at",
-    ]  # fmt: skip
-    lines = (
-        (
-            row.team.slug,
-            row.name,
-            row.title,
-            row.steward.email,
-            row.classification,
-            row.licence,
-            row.lawful_basis,
-            row.region,
-            row.retention_until,
-            row.provenance,
-            row.latest_number,
-            row.latest_state,
-            row.latest_rows,
-            row.changed_at.isoformat(),
-        )
-        for row in _with_latest(rows).iterator(chunk_size=1000)
-    )
-    return stream_csv("datasets.csv", header, lines)
+export = listings.export_view(DATASETS, _rows, policy="signed_in")
+bulk_withdraw = bulk.view(DATASETS, _visible, policy="dataset.withdraw")
 
 
 def load(request, team: str, name: str) -> Dataset:

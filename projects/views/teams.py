@@ -11,12 +11,14 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from governance.interfaces import listings
 from governance.interfaces.declared import declares
 from governance.interfaces.paging import keyset
 from governance.models import RoleAssignment, User
 from governance.policy import Permission
 from governance.services import access, roles
 from projects.forms import GoalForm, MemberForm, TeamForm, end_of
+from projects.lists import TEAMS
 from projects.models import Dataset, StrategicGoal, Team, UseCase
 from projects.services import goals, teams
 from projects.views import history
@@ -24,30 +26,32 @@ from projects.views import history
 NEWEST = 8
 
 
-@declares("team.view")
-@require_GET
-def listing(request):
-    """List the teams that the reader may look into."""
+def _rows(request):
     rows = Team.objects.visible_to(request.user)
     words = request.GET.get("q", "").strip()[:100]
-    if words:
-        rows = rows.filter(Q(name__icontains=words) | Q(slug__icontains=words))
-    page = keyset(rows, request, order=("slug",))
+    return rows.filter(Q(name__icontains=words) | Q(slug__icontains=words)) if words else rows
+
+
+def _hang_members(request, teams: list[Team]) -> None:
+    """Hang on each team how many people have a role in it, and whether the reader has one."""
     mine = access.scope_ids(request.user, Permission.TEAM_VIEW)
-    members = dict(
-        RoleAssignment.objects.live()
-        .filter(scope_id__in=[team.pk for team in page.items])
-        .values_list("scope_id")
-        .annotate(people=Count("user", distinct=True))
-    )
-    lines = [{"team": team, "mine": team.pk in mine, "people": members.get(team.pk, 0)} for team in page.items]
-    context = {
-        "page": page,
-        "lines": lines,
-        "words": words,
-        "may_create": access.allows(request.user, Permission.TEAM_CREATE),
-    }
-    return render(request, "projects/teams.html", context)
+    live = RoleAssignment.objects.live().filter(scope_id__in=[team.pk for team in teams])
+    members = dict(live.values_list("scope_id").annotate(people=Count("user", distinct=True)))
+    for team in teams:
+        team.people, team.mine = members.get(team.pk, 0), team.pk in mine
+
+
+@declares("team.view")
+@require_GET
+@listings.page(TEAMS)
+def listing(request):
+    """List the teams that the reader may look into."""
+    shown = listings.show(request, TEAMS, _rows(request), prepare=_hang_members)
+    may_create = access.allows(request.user, Permission.TEAM_CREATE)
+    return render(request, "projects/teams.html", {"shown": shown, "page": shown.page, "may_create": may_create})
+
+
+export = listings.export_view(TEAMS, _rows, policy="team.view", prepare=_hang_members)
 
 
 def _team(request, slug: str) -> Team:

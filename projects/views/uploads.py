@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
+from governance.interfaces import spreadsheets
 from governance.interfaces.declared import declares
 from governance.policy import Permission
 from governance.services import access
@@ -12,7 +13,6 @@ from projects.forms import ColumnsForm, ReadingForm, UploadForm
 from projects.models import DatasetVersion
 from projects.services import datasets
 from projects.views.datasets import load
-from projects.views.use_cases import stream_csv
 from projects.views.versions import load_version
 
 State = DatasetVersion.State
@@ -101,4 +101,4 @@ def errors(request, team, name, number):
     header = [version.source.get("unit") or "line", "column", "severity", "code", "message", "advice"]
     names = ("line", "column", "severity", "code", "message", "advice")
     lines = ([problem.get(name) for name in names] for problem in version.errors)
-    return stream_csv(f"{name}-v{number}-rows.csv", header, lines)
+    return spreadsheets.stream(request, f"{name}-v{number}-rows.csv", header, lines)

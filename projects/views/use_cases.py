@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import csv
-
 from django.contrib import messages
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Count, F, Prefetch, Window
 from django.db.models.functions import RowNumber
-from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from governance.interfaces import paging
+from governance.interfaces import bulk, listings
 from governance.interfaces.declared import declares
 from governance.models import ApprovalRequest, Decision
 from governance.policy import Gate
 from projects.forms import MoveForm, ProposalForm, UseCaseFilter, UseCaseForm
+from projects.lists import USE_CASES
 from projects.models import DatasetClearance, StrategicGoal, Team, UseCase
 from projects.models.use_cases import Stage
 from projects.services import use_cases
-from projects.sources import neutralise
 from projects.views import history
 
 BOARD_CARDS = 20
 GATE = Gate.USE_CASE_DEVELOPMENT
-ORDER = ("-changed_at", "-id")
+UNSHOWN = ("words", "human_oversight")
+"""The texts that lists do without."""
 PATH = (Stage.DRAFT, Stage.SUBMITTED, Stage.APPROVED, Stage.PILOTING, Stage.LIVE, Stage.RETIRED)
 
 NEXT = {
@@ -76,26 +74,38 @@ WHAT_A_MOVE_DOES = {
 # Lists
 
 
+def _visible(request):
+    return UseCase.objects.visible_to(request.user).select_related("team", "owner").defer(*UNSHOWN)
+
+
+def _rows(request):
+    return UseCaseFilter(request.GET, user=request.user).narrow(_visible(request))
+
+
 @declares("signed_in")
 @require_GET
+@listings.page(USE_CASES)
 def listing(request):
     """List the use cases that the reader may see, newest change first, or show them as a board by stage."""
     user = request.user
     chosen = UseCaseFilter(request.GET, user=user)
-    rows = chosen.narrow(UseCase.objects.visible_to(user))
+    rows = chosen.narrow(_visible(request))
     board = request.GET.get("view") == "board"
-    page = None if board else paging.keyset(rows.select_related("team", "owner"), request, order=ORDER)
+    shown = listings.show(request, USE_CASES, rows, counted=True)
     context = {
         "filter": chosen,
         "board": _board(rows) if board else None,
-        "page": page,
-        "count": paging.count(rows, page if chosen.cleaned_data.get("q") else None),
-        "filtered": any(request.GET.get(name) for name in chosen.fields),
+        "shown": shown,
+        "page": shown.page,
         "stages": Stage.choices,
         "teams": Team.objects.visible_to(user)[:200],
         "goals": StrategicGoal.objects.visible_to(user)[:200],
     }
     return render(request, "projects/use_cases.html", context)
+
+
+export = listings.export_view(USE_CASES, _rows, policy="signed_in")
+bulk_move = bulk.view(USE_CASES, _visible, policy="use_case.move")
 
 
 def _board(rows) -> list[dict]:
@@ -111,57 +121,6 @@ def _board(rows) -> list[dict]:
         column["total"] = card.total
     always = {Stage.DRAFT, Stage.SUBMITTED, Stage.APPROVED, Stage.PILOTING, Stage.LIVE}
     return [column for stage, column in columns.items() if column["cards"] or stage in always]
-
-
-class _Echo:
-    """A file that hands back what is written to it, which lets csv feed a stream."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def stream_csv(name: str, header: list, lines) -> StreamingHttpResponse:
-    """Return a CSV download made row by row; cells that a spreadsheet would run are neutralised."""
-    writer = csv.writer(_Echo())
-
-    def rows():
-        yield "\ufeff" + writer.writerow([str(cell) for cell in header])
-        for line in lines:
-            yield writer.writerow([neutralise(str(cell)) if cell is not None else "" for cell in line])
-
-    response = StreamingHttpResponse(rows(), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
-
-
-@declares("signed_in")
-@require_GET
-def export(request):
-    """Export exactly what the list's filters leave, as CSV."""
-    chosen = UseCaseFilter(request.GET, user=request.user)
-    rows = chosen.narrow(UseCase.objects.visible_to(request.user)).select_related("team", "owner").order_by(*ORDER)
-    header = [
-        "id", "title", "team", "stage", "owner", "problem", "people affected", "expected benefit", "data needed",
-        "version", "proposed at", "changed at",
-    ]  # fmt: skip
-    lines = (
-        (
-            row.pk,
-            row.title,
-            row.team.slug,
-            row.stage,
-            row.owner.email,
-            row.problem,
-            row.people,
-            row.benefit,
-            row.data_needed,
-            row.version,
-            row.created_at.isoformat(),
-            row.changed_at.isoformat(),
-        )
-        for row in rows.iterator(chunk_size=1000)
-    )
-    return stream_csv("use-cases.csv", header, lines)
 
 
 # Intake

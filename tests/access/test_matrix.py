@@ -83,7 +83,7 @@ def address(route: Route, side: Side, world: World) -> str:
         "administration": side.member, "roles": side.assignment, "tokens": side.token, "shares": side.share,
         "goals": world.goal, "use-cases": side.draft, "datasets": side.dataset, "base-models": world.base_model,
         "jobs": side.job, "dataset-versions": side.version, "publications": side.publication,
-        "members": side.assignment, "me": side.owner,
+        "members": side.assignment, "me": side.owner, "views": side.view, "saved-views": side.view,
         "evaluations": getattr(side.job, "evaluation", None), "versions": side.model_version,
     }  # fmt: skip
     values = {

@@ -11,6 +11,8 @@ from django.utils import timezone
 from governance.models import ApprovalRequest, RoleAssignment, Share, User
 from governance.policy import ORGANISATION_ROLES, ROLE_PERMISSIONS, Permission, Role
 from governance.services import access, people, roles, tokens
+from portal.models import SavedView
+from portal.services import saved_views
 from projects.models import Repository, StrategicGoal, Team
 from projects.services import goals, repositories, teams, use_cases
 from tests import factories
@@ -84,6 +86,7 @@ class Side:
     publication: Publication
     approval: ApprovalRequest
     token: object
+    view: SavedView
 
 
 def make_side(slug: str, *, administrator: User, reviewer: User, base_model) -> Side:
@@ -158,9 +161,10 @@ def make_side(slug: str, *, administrator: User, reviewer: User, base_model) -> 
     )
     token, _secret = tokens.create(actor=owner, user=owner, name="laptop", scopes=["read"], days=5)
     approval = ApprovalRequest.objects.about(waiting).open().get()
+    view = saved_views.save(actor=owner, listing="use-cases", name=f"Ours in {slug}", audience="team", team=team)
     return Side(
         team, owner, member, assignment, use_case, waiting, dataset, version, share, job, model, model_version,
-        publication, approval, token,
+        publication, approval, token, view,
     )  # fmt: skip
 
 

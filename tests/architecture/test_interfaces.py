@@ -9,7 +9,7 @@ import pytest
 from tests.architecture import source
 
 INTERFACE = re.compile(
-    r"(portal|training|projects|governance)/(views|api|admin|tasks|forms|serializers|context|middleware|templatetags|management)\b.*\.py"
+    r"(portal|training|projects|governance)/(views|api|admin|tasks|forms|serializers|lists|interfaces/listings|interfaces/bulk|context|middleware|templatetags|management)\b.*\.py"
 )
 
 # Where an interface writes all the same, and why.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from governance.interfaces.spreadsheets import neutralise
 from projects import sources, tables
 from tests.hostile.uploads import KEPT_AS_TEXT, REFUSED, ROW_ERROR, WARNED, uploads
 
@@ -75,4 +76,4 @@ def test_a_formula_is_text_inside_and_neutralised_on_its_way_out(tmp_path):
         path.write_bytes(upload.build())
         _, rows, _ = outcome(path, upload.filename)
         assert rows[0].values["text"].startswith("=")
-        assert sources.neutralise(rows[0].values["text"]).startswith("'=")
+        assert neutralise(rows[0].values["text"]).startswith("'=")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from django.contrib import messages
+from django.db.models import Q
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from governance.interfaces import listings
 from governance.interfaces.declared import declares
 from governance.policy import Permission
 from governance.services import access
 from projects.views import history
 from training.forms import ImportForm, ReasonForm
+from training.lists import BASE_MODELS
 from training.models import BaseModel
 from training.services import base_models
 
@@ -22,12 +25,27 @@ def _may_import(user) -> bool:
     )
 
 
+def _rows(request):
+    """Return the catalogue as the filters leave it: by words and state."""
+    rows = BaseModel.objects.visible_to(request.user).select_related("commit", "allowed_by", "imported_by")
+    words = " ".join(request.GET.get("q", "").split())[:100]
+    if words:
+        rows = rows.filter(Q(title__icontains=words) | Q(name__icontains=words) | Q(task__icontains=words))
+    state = request.GET.get("state", "")
+    return rows.filter(state=state) if state in BaseModel.State.values else rows
+
+
 @declares("base_model.view")
 @require_GET
+@listings.page(BASE_MODELS)
 def listing(request):
     """List the catalogue."""
-    rows = BaseModel.objects.visible_to(request.user).select_related("commit", "allowed_by", "imported_by")[:500]
-    return render(request, "training/base_models.html", {"rows": rows, "may_import": _may_import(request.user)})
+    shown = listings.show(request, BASE_MODELS, _rows(request))
+    context = {"shown": shown, "page": shown.page, "states": BaseModel.State.choices}
+    return render(request, "training/base_models.html", context | {"may_import": _may_import(request.user)})
+
+
+export = listings.export_view(BASE_MODELS, _rows, policy="base_model.view")
 
 
 @declares("base_model.view")

@@ -13,19 +13,19 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from governance.interfaces import bulk, listings
 from governance.interfaces.declared import declares
-from governance.interfaces.paging import keyset
 from governance.policy import Permission
 from governance.services import access
 from training import streams
 from training.engine import baselines, recipes, spec
 from training.engine.hyperparameters import HyperparameterError, resolve
 from training.forms import JobFilter, JobForm, Picker
+from training.lists import JOBS
 from training.models import BaseModel, Evaluation, JobEvent, TrainingJob
 from training.services import evaluations, jobs
 from training.views import reports
 
-ORDER = ("-submitted_at", "-id")
 LOG_LINES = 200
 COMPARED = evaluations.MAX_EVALUATIONS
 DISAGREEMENTS = 400
@@ -39,21 +39,34 @@ STAGE_WORDS = {
 }
 
 
+def _visible_jobs(request):
+    rows = TrainingJob.objects.visible_to(request.user)
+    rows = rows.select_related("team", "use_case", "submitted_by", "evaluation")
+    return rows.defer("spec", "dry_run", "summary", "evaluation__report", "use_case__words", "use_case__problem")
+
+
+def _rows(request):
+    return JobFilter(request.GET).narrow(_visible_jobs(request), request.user)
+
+
 @declares("job.view")
 @require_GET
+@listings.page(JOBS)
 def listing(request):
     """List the jobs of the reader's teams, newest first."""
-    chosen = JobFilter(request.GET)
-    rows = TrainingJob.objects.visible_to(request.user).select_related("team", "use_case", "submitted_by", "evaluation")
-    rows = chosen.narrow(rows.defer("spec", "dry_run", "summary", "evaluation__report"), request.user)
+    shown = listings.show(request, JOBS, _rows(request))
     context = {
-        "page": keyset(rows, request, order=ORDER),
+        "shown": shown,
+        "page": shown.page,
         "states": TrainingJob.State.choices,
         "chosen": request.GET,
-        "filtered": any(request.GET.get(name) for name in chosen.fields),
         "may_submit": bool(access.scope_ids(request.user, Permission.JOB_SUBMIT)),
     }
     return render(request, "training/jobs.html", context)
+
+
+export = listings.export_view(JOBS, _rows, policy="job.view")
+bulk_act = bulk.view(JOBS, _visible_jobs, policy="job.view")
 
 
 @declares("job.submit")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.contenttypes.models import ContentType
+from django.db.models import Q
 from django.http import Http404
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -12,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from governance.interfaces import bulk, listings
 from governance.interfaces.declared import declares
 from governance.interfaces.paging import keyset
 from governance.models import ApprovalRequest
@@ -22,11 +24,11 @@ from projects.models import DatasetVersion, UseCase
 from projects.services import repositories
 from projects.views import history
 from training.forms import PublishForm, ReasonForm
+from training.lists import MODELS
 from training.models import ModelVersion, Publication, RegisteredModel, TrainingJob
 from training.services import registry
 from training.views import reports
 
-ORDER = ("-changed_at", "-id")
 PUBLICATIONS = 50
 FILES = 200
 DIGESTS = {
@@ -44,28 +46,42 @@ PARTS = (
 UNREAD = ("job__dry_run", "dataset_version__profile", "dataset_version__errors", "dataset_version__changes")
 
 
-@declares("signed_in")
-@require_GET
-def listing(request):
-    """List the models that the reader may see, or only those that they may use."""
-    rows = RegisteredModel.objects.visible_to(request.user)
+def _visible_models(request):
+    rows = RegisteredModel.objects.visible_to(request.user).select_related("team", "use_case")
+    return rows.defer("use_case__words", "use_case__problem")
+
+
+def _rows(request):
+    """Return the models that the filters leave: by words, and only those that the reader may use."""
+    rows = _visible_models(request)
     if request.GET.get("use") == "mine":
-        rows = RegisteredModel.objects.usable_by(request.user)
+        rows = rows.filter(pk__in=RegisteredModel.objects.usable_by(request.user).values("pk"))
     words = " ".join(request.GET.get("q", "").split())[:100]
-    if words:
-        rows = rows.filter(title__icontains=words) | rows.filter(name__icontains=words)
-    page = keyset(rows.select_related("team", "use_case"), request, order=ORDER)
-    live = Publication.objects.live().filter(model__in=[row.pk for row in page.items]).select_related("version")
+    return rows.filter(Q(title__icontains=words) | Q(name__icontains=words)) if words else rows
+
+
+def _hang_publications(request, rows: list[RegisteredModel]) -> None:
+    """Hang on each model what is published of it."""
+    live = Publication.objects.live().filter(model__in=[row.pk for row in rows]).select_related("version")
     by_model: dict[int, list[Publication]] = {}
     for publication in live:
         by_model.setdefault(publication.model_id, []).append(publication)
-    context = {
-        "page": page,
-        "rows": [(row, by_model.get(row.pk, [])) for row in page.items],
-        "use": request.GET.get("use", ""),
-        "words": words,
-    }
+    for row in rows:
+        row.live = by_model.get(row.pk, [])
+
+
+@declares("signed_in")
+@require_GET
+@listings.page(MODELS)
+def listing(request):
+    """List the models that the reader may see, or only those that they may use."""
+    shown = listings.show(request, MODELS, _rows(request), prepare=_hang_publications)
+    context = {"shown": shown, "page": shown.page, "use": request.GET.get("use", "")}
     return render(request, "training/models.html", context)
+
+
+export = listings.export_view(MODELS, _rows, policy="signed_in", prepare=_hang_publications)
+bulk_suspend = bulk.view(MODELS, _visible_models, policy="model.retire")
 
 
 def _model(request, team: str, name: str) -> RegisteredModel:

@@ -1,4 +1,4 @@
-"""What a single cell or column name may contain, and how a cell leaves for a spreadsheet."""
+"""What a single cell or column name may contain."""
 
 from __future__ import annotations
 
@@ -15,22 +15,6 @@ _ODD = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2
 # Either: a text in which this finds nothing needs no further look.
 NOTEWORTHY = re.compile(_UNSTORABLE.pattern[:-1] + _ODD.pattern[1:])
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
-
-# Characters with which a spreadsheet starts a formula (OWASP, CSV injection), also after leading white space.
-_FORMULA = re.compile(r"^[\s\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20|%]|^[\t\r\n]")
-_PLAIN_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)*(?:[eE][+-]?\d+)?\s*")
-
-
-def neutralise(value: str | None) -> str:
-    """The cell as it may safely stand in a spreadsheet: what would run as a formula gets a leading apostrophe.
-
-    Plain numbers such as ``-12.5`` stay as they are. Data inside Gatehouse is never changed; only exports call this.
-    """
-    if value is None:
-        return ""
-    if _FORMULA.match(value) and not _PLAIN_NUMBER.fullmatch(value):
-        return "'" + value
-    return value
 
 
 def check(batches: Batches, line: int, values: Iterable[tuple[str, str | None]]) -> bool:

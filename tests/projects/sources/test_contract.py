@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from governance.interfaces.spreadsheets import neutralise
 from projects import sources
 
 ROWS = [
@@ -203,4 +204,4 @@ def test_an_unknown_ending_is_answered_with_the_known_ones(tmp_path):
     ],
 )
 def test_a_formula_leaves_as_text(value, shown):
-    assert sources.neutralise(value) == shown
+    assert neutralise(value) == shown

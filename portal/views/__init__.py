@@ -96,10 +96,7 @@ def _found(user, words: str) -> list[tuple[str, str, list[dict]]]:
         (
             _("Use cases"),
             "use-case",
-            UseCase.objects.visible_to(user)
-            .filter(words__begun=words)
-            .select_related("team")
-            .defer("words"),
+            UseCase.objects.visible_to(user).filter(words__begun=words).select_related("team").defer("words"),
             lambda row: (row.title, f"{row.team} · {row.get_stage_display()}"),
         ),
         (

@@ -5,6 +5,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from governance.api import router as governance_router
 from governance.interfaces.declared import declares
+from portal.api.saved_views import router as portal_router
 from portal.gateway.api import urlpatterns as gateway_urls
 from projects.api import router as projects_router
 from training.api import router as training_router
@@ -16,6 +17,7 @@ urlpatterns = [
     path("", include(governance_router.urls)),
     path("", include(projects_router.urls)),
     path("", include(training_router.urls)),
+    path("", include(portal_router.urls)),
     path("schema/", declares("signed_in")(SpectacularAPIView.as_view(api_version="v1")), name="schema"),
     path("docs/", declares("signed_in")(SpectacularSwaggerView.as_view(url_name="api:schema")), name="docs"),
 ]

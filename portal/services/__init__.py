@@ -1,0 +1,1 @@
+"""What changes state and belongs to the site alone."""
