@@ -132,7 +132,7 @@ def get(key: str) -> Listing | None:
     return _known.get(key)
 
 
-def keys() -> list[str]:
+def names() -> list[str]:
     """Return the key of every list there is."""
     return sorted(_known)
 

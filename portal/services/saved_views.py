@@ -109,7 +109,7 @@ def _own(actor: User, view: SavedView) -> SavedView:
 def _known(listing: str) -> listings.Listing:
     found = listings.get(listing)
     if found is None:
-        raise Invalid(f"There is no list “{listing}”; lists are {', '.join(listings.keys())}.", field="listing")
+        raise Invalid(f"There is no list “{listing}”; lists are {', '.join(listings.names())}.", field="listing")
     return found
 
 

@@ -114,11 +114,16 @@ def create(request):
     return render(request, "portal/saved_view_form.html", context, status=422 if form.errors else 200)
 
 
+def _own(request, pk) -> SavedView:
+    rows = SavedView.objects.visible_to(request.user).filter(owner=request.user)
+    return get_object_or_404(rows.select_related("team", "owner"), pk=pk)
+
+
 @declares("list.save")
 @require_http_methods(["GET", "POST"])
 def edit(request, pk):
     """Rename one's own view, or change who finds it and what it shows."""
-    view = get_object_or_404(SavedView.objects.visible_to(request.user).select_related("team", "owner"), pk=pk)
+    view = _own(request, pk)
     asked = request.POST if request.method == "POST" else request.GET
     query = asked.get("query", "")[:4000] if "keep" in asked else None
     usual = UsualView.objects.filter(user=request.user, view=view).exists()
@@ -143,7 +148,7 @@ def edit(request, pk):
 @require_POST
 def remove(request, pk):
     """Delete one's own view."""
-    view = get_object_or_404(SavedView.objects.visible_to(request.user).select_related("owner"), pk=pk)
+    view = _own(request, pk)
     saved_views.delete(actor=request.user, view=view)
     messages.success(request, _("The view “%(name)s” is deleted.") % {"name": view.name})
     return redirect("portal:saved_views")

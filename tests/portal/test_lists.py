@@ -61,22 +61,23 @@ def table(answer) -> list[list[str]]:
 # Every list
 
 
-@pytest.mark.parametrize("key", listings.keys())
-def test_every_list_opens_exports_and_bears_a_bad_address(as_, personas, key):
-    listing = listings.get(key)
-    address, export = reverse(listing.url), reverse(f"{listing.url}_export")
+def test_every_list_opens_exports_and_bears_a_bad_address(as_, personas):
     client = as_(personas["dan"])
-
-    for query in ("", "?columns=nonsense&sort=nonsense&saved=999999&q=%00x", "?columns=usual"):
-        assert client.get(address + query).status_code == 200, query
-    for word in listing.sorts():
-        assert client.get(address, {"sort": word}).status_code == 200, word
-    assert client.get(address, {"cursor": "nonsense"}).status_code == 400
-    everything = {"columns": [column.key for column in listing.columns]}
-    assert client.get(address, everything).status_code == 200
-    header = table(client.get(export, everything))[0]
-    assert header == ["id", *(column.key.replace("_", " ") for column in listing.columns)]
-    assert LedgerEntry.objects.filter(action=Action.LIST_EXPORTED).count() == 1
+    for key in listings.names():
+        listing = listings.get(key)
+        address, export = reverse(listing.url), reverse(f"{listing.url}_export")
+        for query in ("", "?columns=nonsense&sort=nonsense&saved=999999&q=%00x", "?columns=usual"):
+            assert client.get(address + query).status_code == 200, (key, query)
+        for word in listing.sorts():
+            assert client.get(address, {"sort": word}).status_code == 200, (key, word)
+        assert client.get(address, {"cursor": "nonsense"}).status_code == 400, key
+        everything = {"columns": [column.key for column in listing.columns]}
+        assert client.get(address, everything).status_code == 200, key
+        header = table(client.get(export, everything))[0]
+        assert header == ["id", *(column.key.replace("_", " ") for column in listing.columns)]
+        assert (
+            ledger.body(LedgerEntry.objects.filter(action=Action.LIST_EXPORTED).latest("pk"))["details"]["list"] == key
+        )
 
 
 # Columns and order
@@ -322,23 +323,29 @@ def test_an_export_is_an_entry_with_what_was_taken(as_, alice, cases):
 # Cost
 
 
-@pytest.mark.parametrize("key", listings.keys())
-def test_a_list_asks_the_database_at_most_twelve_times(as_, personas, team, key):
-    address = reverse(listings.get(key).url)
+def test_a_list_asks_the_database_at_most_twelve_times_however_many_rows_it_has(as_, personas, team):
     client = as_(personas["frank"])
 
-    def counted() -> int:
-        client.get(address)
-        with CaptureQueriesContext(connection) as seen:
-            client.get(address)
-        return len(seen)
-
-    for name in ("one", "two"):
-        saved_views.save(actor=personas["alice"], listing=key, name=name, audience="organisation")
-    few = counted()
-    for number in range(12):
+    def add(number: int) -> None:
         factories.make_use_case(actor=personas["alice"], team=team, title=f"Case {number}")
         factories.make_dataset(actor=personas["bob"], team=team, name=f"set-{number}")
-        saved_views.save(actor=personas["alice"], listing=key, name=f"{number}", audience="organisation")
+        for key in listings.names():
+            saved_views.save(actor=personas["alice"], listing=key, name=f"View {number}", audience="organisation")
+
+    def counted() -> dict[str, int]:
+        found = {}
+        for key in listings.names():
+            address = reverse(listings.get(key).url)
+            client.get(address)
+            with CaptureQueriesContext(connection) as seen:
+                client.get(address)
+            found[key] = len(seen)
+        return found
+
+    for number in range(2):
+        add(number)
+    few = counted()
+    for number in range(2, 10):
+        add(number)
     assert counted() == few
-    assert few <= 12
+    assert max(few.values()) <= 12, few

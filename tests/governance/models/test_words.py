@@ -55,7 +55,7 @@ def titles(alice, team):
         ("contracts invoices", set()),
         ("СПРОС", {"Прогноз спроса 2027"}),
         ("20", {"Прогноз спроса 2027"}),
-        ("it's", {"it's a 'quote' \\ &"}),
+        ("a 'quo", {"it's a 'quote' \\ &"}),
         ("' & '", set()),
         ("answer:* | sort", set()),
         ("nobody", TITLES),

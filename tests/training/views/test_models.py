@@ -34,7 +34,7 @@ def pages_of(version) -> list[str]:
 def test_an_outsider_finds_nothing_of_an_unpublished_model(as_, version, eve):
     client = as_(eve)
     assert [client.get(page).status_code for page in pages_of(version)] == [404] * 4
-    assert not client.get(reverse("training:models")).context["rows"]
+    assert not client.get(reverse("training:models")).context["page"].items
 
 
 def test_an_outsider_sees_a_model_that_is_published_to_everybody(as_, ground, published, eve, bob, system, tmp_path):
