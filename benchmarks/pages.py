@@ -37,6 +37,7 @@ def main() -> None:
     """Fill, serve, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--postgres", action="store_true")
+    parser.add_argument("--server", choices=["wsgi", "asgi"], default="wsgi")
     parser.add_argument("--use-cases", type=int, default=100_000)
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--requests", type=int, default=300, help="requests for each page")
@@ -74,15 +75,21 @@ def main() -> None:
             f"{options.pace:g} requests a second each; load of the machine {os.getloadavg()[0]:.1f}"
         )
         port = _free_port()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--port", str(port), "--no-access-log",
-             "--lifespan", "off", "--log-level", "error"],
-            cwd=ROOT, env=os.environ,
-        )  # fmt: skip
+        process = subprocess.Popen(_server(options.server, port), cwd=ROOT, env=os.environ)
         stack.callback(process.wait)
         stack.callback(process.terminate)
         _wait(port)
         _measure(port, people, options)
+
+
+def _server(kind: str, port: int) -> list[str]:
+    """Return the command that serves the site as deploy/ does: pages by WSGI workers, or all by one ASGI process."""
+    if kind == "asgi":
+        return [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--port", str(port), "--no-access-log",
+                "--lifespan", "off", "--log-level", "error"]  # fmt: skip
+    os.environ["CONN_MAX_AGE"] = "60"
+    return [sys.executable, "-m", "granian", "--interface", "wsgi", "--workers", "2", "--blocking-threads", "1",
+            "--port", str(port), "--no-access-log", "--log-level", "error", "portal.wsgi:application"]  # fmt: skip
 
 
 def _fill(use_cases: int, entries: int) -> dict[str, str]:

@@ -153,7 +153,9 @@ TEMPLATES = [
 
 # Database: SQLite on one machine, PostgreSQL for an organisation
 DATABASE_URL = env("DATABASE_URL", f"sqlite:///{VAR / 'gatehouse.sqlite3'}")
-DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=0)}
+# A WSGI worker may keep its connections between requests; under ASGI every request has a thread of its own, which would
+# leave one open behind it.
+DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=env_int("CONN_MAX_AGE", 0))}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",

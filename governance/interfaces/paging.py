@@ -48,6 +48,8 @@ class CappedCount(Subquery):
 
     template = "(SELECT COUNT(*) FROM (%(subquery)s) capped)"
     output_field = IntegerField()
+    # Who is in no team selects nothing, which is known without asking the database.
+    empty_result_set_value = 0
 
     def __init__(self, queryset: QuerySet, cap: int = CAP):
         super().__init__(queryset.order_by().values("pk")[:cap])

@@ -12,8 +12,7 @@ from django.conf import settings
 from django.contrib.auth.models import Permission as PermissionRow
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
-from django.db.models import BigIntegerField, Q
-from django.db.models.functions import Cast
+from django.db.models import Q
 from django.utils import timezone
 from guardian.models import UserObjectPermission
 from guardian.shortcuts import assign_perm, remove_perm
@@ -45,12 +44,13 @@ class Denied(PermissionDenied):
 
 
 class _Grants:
-    """What one person holds, read once per request: permissions in the organisation and per team."""
+    """What one person holds, read once per request: permissions in the organisation and per team, single shares."""
 
     def __init__(self, user):
         now = timezone.now()
         self.organisation: set[str] = set()
         self.teams: dict[int, set[str]] = {}
+        self.shared: dict[tuple[int, str], set[int]] = {}
         self.roles: set[tuple[str, int | None]] = set()
         if not (user.is_authenticated and user.is_active):
             return
@@ -67,15 +67,27 @@ class _Grants:
                 self.organisation |= ROLE_PERMISSIONS[Role(role)]
             else:
                 live.setdefault(scope_id, set()).update(ROLE_PERMISSIONS[Role(role)])
-        rows = UserObjectPermission.objects.filter(
-            user=user, content_type=ContentType.objects.get_for_model(scope_model())
-        ).values_list("object_pk", "permission__codename")
-        for object_pk, codename in rows:
-            self.teams.setdefault(int(object_pk), set()).add(codename)
+        places = ContentType.objects.get_for_model(scope_model()).pk
+        rows = UserObjectPermission.objects.filter(user=user)
+        for kind, object_pk, codename in rows.values_list("content_type_id", "object_pk", "permission__codename"):
+            if kind == places:
+                self.teams.setdefault(int(object_pk), set()).add(codename)
+            else:
+                self.shared.setdefault((kind, codename), set()).add(int(object_pk))
+        if self.shared:
+            self._keep_shares_in_force(user, now)
         if lapsed:
             # Guardian's rows have no end date: until the sweeper removes them, an assignment that has ended must
             # not count for a second longer.
             self.teams = {team: held & live.get(team, set()) for team, held in self.teams.items()}
+
+    def _keep_shares_in_force(self, user, now) -> None:
+        """Drop what is shared no longer: guardian's rows have no end date, the shares that they stand for do."""
+        live: dict[tuple[int, str], set[int]] = {}
+        rows = Share.objects.filter(user=user, expires_at__gt=now)
+        for kind, object_id, permission in rows.values_list("content_type_id", "object_id", "permission"):
+            live.setdefault((kind, permission), set()).add(object_id)
+        self.shared = {key: held & live[key] for key, held in self.shared.items() if key in live}
 
 
 def scope_model():
@@ -150,7 +162,7 @@ def allows(user, permission: Permission | str, subject=None) -> bool:
         return True
     if scope_id is not None and permission in grants.teams.get(scope_id, ()):
         return True
-    return subject is not None and _shared(user, permission, subject)
+    return hasattr(subject, "_meta") and subject.pk in _shared_ids(user, permission, type(subject))
 
 
 def require(actor, permission: Permission | str, subject=None) -> None:
@@ -200,10 +212,8 @@ def require_somewhere(actor, permission: Permission | str) -> None:
     permission = Permission(permission)
     if getattr(actor, "is_service", False) or organisation_allows(actor, permission) or scope_ids(actor, permission):
         return
-    if token_permits(actor, permission) and any(permission in shared for shared in SHAREABLE.values()):
-        held = Share.objects.filter(user=actor, permission=permission.value, expires_at__gt=timezone.now())
-        if held.exists():
-            return
+    if token_permits(actor, permission) and any(codename == permission for _kind, codename in _grants(actor).shared):
+        return
     require(actor, permission)
 
 
@@ -236,7 +246,7 @@ def visible(
     `scope` is the lookup that leads from a row to its team's id. `own` also selects rows that are the person's by
     themselves (they proposed it, it is about them); like everything else they are limited to a token's scopes and
     team. `everywhere=False` ignores that the permission is held in the whole organisation. Costs no query of its own
-    beyond reading the person's rights once per request; shared objects are an uncorrelated subquery.
+    beyond reading the person's rights once per request.
     """
     permission = Permission(permission)
     if not (user.is_authenticated and user.is_active):
@@ -251,8 +261,8 @@ def visible(
     )
     token = getattr(user, "token", None)
     rule = Q(**{f"{scope}__in": teams})
-    shared = shared_ids(user, permission, queryset.model)
-    if shared is not None:
+    shared = _shared_ids(user, permission, queryset.model)
+    if shared:
         rule |= Q(pk__in=shared)
     if own is not None and token_permits(user, permission):
         rule |= own
@@ -269,29 +279,11 @@ def token_permits(user, permission: Permission | str) -> bool:
     return any(Permission(permission) in SCOPE_PERMISSIONS[TokenScope(scope)] for scope in token.scopes)
 
 
-def shared_ids(user, permission: Permission | str, model):
-    """Return a queryset of ids of `model` rows shared with `user`, or None where this model is never shared."""
-    permission = Permission(permission)
-    label = model._meta.label_lower
-    if permission not in SHAREABLE.get(label, ()):
-        return None
-    if not token_permits(user, permission):
-        return None
-    content_type = ContentType.objects.get_for_model(model)
-    in_force = Share.objects.filter(
-        user=user, permission=permission.value, content_type=content_type, expires_at__gt=timezone.now()
-    )
-    return (
-        UserObjectPermission.objects.filter(user=user, permission__codename=permission.value, content_type=content_type)
-        .annotate(shared_id=Cast("object_pk", BigIntegerField()))
-        .filter(shared_id__in=in_force.values("object_id"))
-        .values("shared_id")
-    )
-
-
-def _shared(user, permission: Permission, subject) -> bool:
-    ids = shared_ids(user, permission, type(subject)) if hasattr(subject, "_meta") else None
-    return ids is not None and ids.filter(shared_id=subject.pk).exists()
+def _shared_ids(user, permission: Permission, model) -> set[int]:
+    """Return the ids of `model` rows that are shared with `user` for this permission, and in force."""
+    if permission not in SHAREABLE.get(model._meta.label_lower, ()) or not token_permits(user, permission):
+        return set()
+    return _grants(user).shared.get((ContentType.objects.get_for_model(model).pk, permission.value), set())
 
 
 def may_approve(user, permission: Permission | str, *, requester_id: int) -> bool:
@@ -336,9 +328,11 @@ def grant_object(user, permission: Permission, subject) -> None:
     """Write guardian's row behind a Share."""
     row = PermissionRow.objects.get(content_type=ContentType.objects.get_for_model(subject), codename=permission.value)
     assign_perm(row, user, subject)
+    forget(user)
 
 
 def revoke_object(user, permission: Permission, subject) -> None:
     """Remove guardian's row behind a Share."""
     row = PermissionRow.objects.get(content_type=ContentType.objects.get_for_model(subject), codename=permission.value)
     remove_perm(row, user, subject)
+    forget(user)

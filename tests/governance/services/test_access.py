@@ -193,8 +193,11 @@ def test_a_share_opens_one_object_until_its_date(alice, eve, dataset, team):
     assert access.allows(user, Permission.DATASET_VIEW, dataset)
     assert not access.allows(user, Permission.DATASET_DOWNLOAD, dataset)
     assert not access.allows(user, Permission.DATASET_VIEW, team)
+    access.require_somewhere(user, Permission.DATASET_VIEW)
     Share.objects.filter(pk=share.pk).update(expires_at=timezone.now())
     user = fresh(eve)
+    with pytest.raises(access.Denied):
+        access.require_somewhere(user, Permission.DATASET_VIEW)
     assert not Dataset.objects.visible_to(user).exists()
     assert not access.allows(user, Permission.DATASET_VIEW, dataset)
 
