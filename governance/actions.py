@@ -82,3 +82,10 @@ class Action(StrEnum):
 
     # The ledger itself
     LEDGER_VERIFIED = "ledger.verified"
+    LEDGER_EXPORTED = "ledger.exported"
+    LEDGER_ANCHORED = "ledger.anchored"
+    LEDGER_ANCHOR_FAILED = "ledger.anchor_failed"
+    LEDGER_KEY_ROTATED = "ledger.key_rotated"
+    RECEIPT_SENT = "receipt.sent"
+    TEXT_ERASED = "text.erased"
+    PERSON_ANONYMISED = "person.anonymised"

@@ -170,6 +170,36 @@ class DeactivateForm(forms.Form):
     )
 
 
+class EraseForm(forms.Form):
+    """Why texts are erased."""
+
+    reason = forms.CharField(
+        label=_("Reason"),
+        min_length=10,
+        max_length=1000,
+        help_text=_("The auditor will read it. Do not name the person or repeat the text."),
+    )
+
+
+class AnonymiseForm(EraseForm):
+    """Why a person is made unknown, and how far it goes."""
+
+    written = forms.BooleanField(label=_("Also erase what they wrote: comments, reasons, notes"), required=False)
+    confirmed = forms.BooleanField(
+        label=_("I know that this cannot be undone"), error_messages={"required": _("Tick this to go on.")}
+    )
+
+
+class ExportForm(forms.Form):
+    """Which stretch of the ledger is exported, and whether its texts come along."""
+
+    start = forms.IntegerField(label=_("From entry"), min_value=0, initial=0)
+    upto = forms.IntegerField(
+        label=_("Up to size"), min_value=1, required=False, help_text=_("Empty: everything that is sealed.")
+    )
+    texts = forms.BooleanField(label=_("With free texts and personal data that are not erased"), required=False)
+
+
 class ProfileForm(forms.Form):
     """What a person may say about themselves."""
 

@@ -58,6 +58,7 @@ class Permission(StrEnum):
     LIST_SAVE = "list.save"
     PERSON_VIEW = "person.view"
     PERSON_MANAGE = "person.manage"
+    TEXT_ERASE = "text.erase"
     SITE_ADMINISTER = "site.administer"
 
 
@@ -149,6 +150,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
         P.MEMBER_MANAGE,
         P.GOAL_MANAGE,
         P.PERSON_MANAGE,
+        P.TEXT_ERASE,
         P.BASE_MODEL_IMPORT,
         P.SITE_ADMINISTER,
         P.JOB_CONTROL,
@@ -205,6 +207,7 @@ _ADMIN = frozenset(
         P.MEMBER_MANAGE,
         P.GOAL_MANAGE,
         P.PERSON_MANAGE,
+        P.TEXT_ERASE,
         P.SITE_ADMINISTER,
         P.BASE_MODEL_IMPORT,
         P.BASE_MODEL_ALLOW,

@@ -231,6 +231,11 @@ SILENCED_SYSTEM_CHECKS = [
 # The ledger
 LEDGER_KEY_FILE = Path(env("LEDGER_KEY_PATH", str(VAR / "ledger" / "ledger.key")))
 LEDGER_ORIGIN = env("LEDGER_ORIGIN", "gatehouse.local/ledger")
+# Where checkpoints are sent, as kind:place (see governance/anchors/), and how often.
+LEDGER_ANCHORS = env_list("LEDGER_ANCHORS", "")
+LEDGER_ANCHOR_SECONDS = env_int("LEDGER_ANCHOR_SECONDS", 3600)
+LEDGER_WEBHOOK_SECRET = env("LEDGER_WEBHOOK_SECRET")
+LEDGER_TSA_ROOTS = env("LEDGER_TSA_ROOTS")
 
 # The doorbell
 CELERY_BROKER_URL = env("CELERY_BROKER_URL", f"filesystem://{VAR / 'broker'}")
@@ -238,7 +243,11 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_DEFAULT_QUEUE = "data"
-CELERY_TASK_ROUTES = {"training.*": {"queue": "training"}, "projects.*": {"queue": "data"}}
+CELERY_TASK_ROUTES = {
+    "training.*": {"queue": "training"},
+    "projects.*": {"queue": "data"},
+    "governance.*": {"queue": "data"},
+}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

@@ -6,6 +6,7 @@ from django.core.exceptions import BadRequest
 from django.utils.dateparse import parse_datetime
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
+from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
 from rest_framework.response import Response
@@ -13,8 +14,11 @@ from rest_framework.response import Response
 from governance import serializers
 from governance.actions import Action
 from governance.api.queries import one_of, query
-from governance.interfaces import rest
-from governance.models import Checkpoint, LedgerEntry
+from governance.interfaces import rest, streaming
+from governance.models import Anchor, Checkpoint, LedgerEntry, Receipt, Verification
+from governance.policy import Permission
+from governance.services import access
+from governance.services import ledger as records
 
 
 class Ledger(rest.ViewSet):
@@ -23,7 +27,19 @@ class Ledger(rest.ViewSet):
     model = LedgerEntry
     ordering = ("-at", "-id")
     serializer_class = serializers.EntrySerializer
-    gatehouse_policy = {"list": "signed_in", "retrieve": "signed_in", "checkpoint": "signed_in"}
+    gatehouse_policy = {
+        "list": "signed_in",
+        "retrieve": "signed_in",
+        "checkpoint": "signed_in",
+        "consistency": "signed_in",
+        "receipt": "signed_in",
+        "receipts": "signed_in",
+        "erase": "text.erase",
+        "export": "ledger.view",
+        "anchors": "compliance.view",
+        "verification": "compliance.view",
+        "verify": "ledger.view",
+    }
 
     def get_queryset(self):
         """Return the entries that the caller may see."""
@@ -77,6 +93,106 @@ class Ledger(rest.ViewSet):
         if newest is None:
             raise NotFound("Nothing has been sealed yet; the sequencer does that within a second of the first entry.")
         return Response(serializers.CheckpointSerializer(newest).data)
+
+    @extend_schema(
+        parameters=[
+            query("from", "The size of the older tree, such as that of a receipt's checkpoint.", required=True),
+            query("to", "The size of the newer checkpoint; by default the newest."),
+        ],
+        responses={200: serializers.ConsistencySerializer, 404: OpenApiTypes.OBJECT},
+    )
+    @action(detail=False, methods=["get"], pagination_class=None)
+    def consistency(self, request):
+        """Prove that the ledger only grew: that a newer checkpoint begins with the tree of an older one."""
+        old, new = _size(request, "from"), _size(request, "to")
+        mark = Checkpoint.objects.filter(size=new).first() if new is not None else None
+        if old is None or (new is not None and mark is None):
+            raise BadRequest("Give “from”, and as “to” the size of a checkpoint or nothing.")
+        try:
+            return Response(records.consistency_from(old, checkpoint=mark))
+        except records.NotSealed as error:
+            raise NotFound(str(error)) from error
+
+    @extend_schema(responses={200: serializers.ReceiptSerializer, 404: OpenApiTypes.OBJECT})
+    @action(detail=True, methods=["get"])
+    def receipt(self, request, pk=None):
+        """Give the receipt of an entry: bytes, inclusion proof, signed checkpoint, keys."""
+        try:
+            return Response(records.receipt_for(self.get_object()))
+        except records.NotSealed as error:
+            raise NotFound(str(error)) from error
+
+    @extend_schema(responses=serializers.ReceiptRowSerializer(many=True), filters=False)
+    @action(detail=False, methods=["get"])
+    def receipts(self, request):
+        """List what the caller decided and is owed a receipt for, newest first."""
+        rows = Receipt.objects.visible_to(request.user).select_related("entry__sealed")
+        return self._listed(rows, serializers.ReceiptRowSerializer)
+
+    @extend_schema(responses=serializers.AnchorSerializer(many=True), filters=False)
+    @action(detail=False, methods=["get"])
+    def anchors(self, request):
+        """List every attempt to put a checkpoint out of the operator's reach, newest first."""
+        access.require(request.user, Permission.COMPLIANCE_VIEW)
+        return self._listed(Anchor.objects.all(), serializers.AnchorSerializer)
+
+    def _listed(self, rows, serializer):
+        self.ordering = ("-id",)
+        page = self.paginate_queryset(rows)
+        return self.get_paginated_response(serializer(page, many=True, context=self.get_serializer_context()).data)
+
+    @extend_schema(request=serializers.EraseSerializer, responses=serializers.EntryDetailSerializer)
+    @action(detail=True, methods=["post"])
+    def erase(self, request, pk=None):
+        """Erase the texts of an entry; its bytes, its number and every proof stay."""
+        records.erase_entry(actor=request.user, entry=self.get_object(), **self.checked(serializers.EraseSerializer))
+        found = self.get_object()
+        return Response(serializers.EntryDetailSerializer(found, context=self.get_serializer_context()).data)
+
+    @extend_schema(
+        parameters=[
+            query("from", "The first entry; by default 0."),
+            query("upto", "How many entries to cover; the next checkpoint ends it. By default everything sealed."),
+            query("texts", "With the texts that are not erased.", enum=["true", "false"]),
+        ],
+        responses={(200, "application/zip"): OpenApiTypes.BINARY, 404: OpenApiTypes.OBJECT},
+    )
+    @action(detail=False, methods=["get"], pagination_class=None)
+    def export(self, request):
+        """Send the ledger, or a stretch of it, as a ZIP with its own verifier. That it was taken is recorded."""
+        texts = one_of(request, "texts", ["true", "false"]) == "true"
+        start, upto = _size(request, "from"), _size(request, "upto")
+        try:
+            begun = records.begin(actor=request.user, start=start or 0, upto=upto, texts=texts)
+        except records.NotSealed as error:
+            raise NotFound(str(error)) from error
+        return streaming.attachment(
+            request._request, records.pieces(begun), filename=begun.filename, content_type="application/zip"
+        )
+
+    @extend_schema(responses={200: serializers.VerificationSerializer, 404: OpenApiTypes.OBJECT})
+    @action(detail=False, methods=["get"], pagination_class=None)
+    def verification(self, request):
+        """Show the newest verification by a worker: how far it has come, or what it found."""
+        access.require(request.user, Permission.COMPLIANCE_VIEW)
+        newest = Verification.objects.first()
+        if newest is None:
+            raise NotFound("No worker has verified the ledger yet; ask for it at /api/v1/ledger/verify/.")
+        return Response(serializers.VerificationSerializer(newest).data)
+
+    @extend_schema(request=None, responses={202: serializers.VerificationSerializer})
+    @action(detail=False, methods=["post"], pagination_class=None)
+    def verify(self, request):
+        """Let a worker verify the whole ledger; where one does already, that one is returned."""
+        asked = records.ask(actor=request.user)
+        return Response(serializers.VerificationSerializer(asked).data, status=status.HTTP_202_ACCEPTED)
+
+
+def _size(request, name: str) -> int | None:
+    given = request.query_params.get(name, "")
+    if given and not (given.isascii() and given.isdecimal() and len(given) <= 15):
+        raise BadRequest(f"“{name}” is a number of entries, a whole number.")
+    return int(given) if given else None
 
 
 def _moment(name: str, text: str):

@@ -53,6 +53,7 @@ class People(Bulk, ShownOnce):
         "deactivate": "person.manage",
         "reactivate": "person.manage",
         "bulk": "person.manage",
+        "anonymise": "text.erase",
     }
 
     @extend_schema(parameters=[query("email", "Only the person with this e-mail address.")])
@@ -96,6 +97,14 @@ class People(Bulk, ShownOnce):
         """Take a person back with the roles and tokens that they had."""
         person = self.get_object()
         people.reactivate(actor=request.user, user=person)
+        return Response(self.get_serializer(person).data)
+
+    @extend_schema(request=serializers.AnonymiseSerializer, responses=serializers.PersonSerializer)
+    @action(detail=True, methods=["post"])
+    def anonymise(self, request, pk=None):
+        """Erase who a person is: name, address, sign-in and the texts about them. It cannot be undone."""
+        person = self.get_object()
+        people.anonymise(actor=request.user, user=person, **self.checked(serializers.AnonymiseSerializer))
         return Response(self.get_serializer(person).data)
 
 

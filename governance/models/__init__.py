@@ -1,12 +1,24 @@
 """What one row means on the ground floor: people, roles, tokens, approvals and the ledger."""
 
 from governance.models.approvals import ApprovalComment, ApprovalRequest, Decision
-from governance.models.ledger import Checkpoint, ErasableText, LedgerEntry, PendingEntry, SealedEntry
+from governance.models.ledger import (
+    Anchor,
+    Checkpoint,
+    ErasableText,
+    LedgerEntry,
+    PendingEntry,
+    Receipt,
+    SealedEntry,
+    SigningKey,
+    TreeTile,
+    Verification,
+)
 from governance.models.roles import RoleAssignment, Share
 from governance.models.tokens import ApiToken, IdempotencyKey
 from governance.models.users import User
 
 __all__ = [
+    "Anchor",
     "ApiToken",
     "ApprovalComment",
     "ApprovalRequest",
@@ -16,8 +28,12 @@ __all__ = [
     "IdempotencyKey",
     "LedgerEntry",
     "PendingEntry",
+    "Receipt",
     "RoleAssignment",
     "SealedEntry",
     "Share",
+    "SigningKey",
+    "TreeTile",
     "User",
+    "Verification",
 ]

@@ -1,10 +1,15 @@
-"""The ledger's tables. Rows are written by `ledger.record` and the sequencer alone and are never changed."""
+"""The ledger's tables. Rows are written by the ledger's services alone.
+
+Append-only, held by triggers: LedgerEntry, SealedEntry, Checkpoint, TreeTile, SigningKey, Anchor. ErasableText may be
+erased and never rewritten. PendingEntry, Receipt and Verification are work to be done; they prove nothing.
+"""
 
 from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 
 class LedgerEntryQuerySet(models.QuerySet):
@@ -104,3 +109,121 @@ class Checkpoint(models.Model):
 
     def __str__(self) -> str:
         return f"checkpoint at {self.size}"
+
+
+class TreeTile(models.Model):
+    """256 neighbouring nodes of one height (8 * level), so that a proof reads three rows and not a million leaves.
+
+    Written when all 256 are there. Nothing is proved by a tile: what is computed from it is compared with a signature.
+    """
+
+    level = models.SmallIntegerField()
+    index = models.BigIntegerField()
+    hashes = models.BinaryField(max_length=8192)
+    root = models.BinaryField(max_length=32)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["level", "index"], name="one_tile_per_place")]
+
+    def __str__(self) -> str:
+        return f"{self.level}/{self.index}"
+
+
+class SigningKey(models.Model):
+    """A public key and the size of its first checkpoint; `rotation` is the entry in which it took over."""
+
+    public = models.BinaryField(max_length=32, unique=True)
+    first_size = models.BigIntegerField(unique=True)
+    rotation = models.OneToOneField(LedgerEntry, models.PROTECT, null=True, related_name="+")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["first_size"]
+
+    def __str__(self) -> str:
+        return bytes(self.public).hex()
+
+
+class Anchor(models.Model):
+    """One attempt to put a checkpoint out of the operator's reach. `proof` is what came back, such as a time stamp."""
+
+    kind = models.CharField(max_length=40)
+    place = models.CharField(max_length=200)
+    size = models.BigIntegerField()
+    root = models.BinaryField(max_length=32)
+    succeeded = models.BooleanField()
+    problem = models.CharField(max_length=500, blank=True)
+    proof = models.BinaryField(blank=True, default=b"")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["kind", "-id"], name="anchor_kind")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.size}"
+
+
+class ReceiptQuerySet(models.QuerySet):
+    """Selections of receipts to be sent."""
+
+    def visible_to(self, user):
+        """Return the person's own."""
+        return self.filter(person=user) if user.is_authenticated and user.is_active else self.none()
+
+
+class Receipt(models.Model):
+    """An approver is owed a receipt for their decision by mail; `problem` says why it has not gone out yet."""
+
+    entry = models.OneToOneField(LedgerEntry, models.PROTECT, related_name="receipt")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="receipts")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    due_at = models.DateTimeField(default=timezone.now)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    problem = models.CharField(max_length=300, blank=True)
+
+    objects = ReceiptQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-entry_id"]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(sent_at=None), name="receipt_due"),
+            models.Index(fields=["person", "-entry_id"], name="receipt_person"),
+        ]
+
+    def __str__(self) -> str:
+        return f"receipt for entry {self.entry_id}"
+
+
+class Verification(models.Model):
+    """A verification of the whole ledger that a person asked for and a worker does, with how far it has come."""
+
+    class State(models.TextChoices):
+        """Where it stands; the last three are final."""
+
+        WAITING = "waiting", "Waiting for a worker"
+        RUNNING = "running", "Running"
+        SOUND = "sound", "Sound"
+        UNSOUND = "unsound", "Not sound"
+        FAILED = "failed", "Could not be finished"
+
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    requested_at = models.DateTimeField(default=timezone.now)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    token = models.PositiveIntegerField(default=0)
+    alive_at = models.DateTimeField(null=True, blank=True)
+    size = models.BigIntegerField(default=0)
+    done = models.BigIntegerField(default=0)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    problem = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                models.Value(1), condition=Q(state__in=["waiting", "running"]), name="one_verification_at_a_time"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"verification {self.pk}: {self.state}"

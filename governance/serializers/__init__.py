@@ -10,7 +10,18 @@ from governance.serializers.approvals import (
     DifferenceSerializer,
     PartSerializer,
 )
-from governance.serializers.ledger import CheckpointSerializer, EntryDetailSerializer, EntrySerializer
+from governance.serializers.ledger import (
+    AnchorSerializer,
+    AnonymiseSerializer,
+    CheckpointSerializer,
+    ConsistencySerializer,
+    EntryDetailSerializer,
+    EntrySerializer,
+    EraseSerializer,
+    ReceiptRowSerializer,
+    ReceiptSerializer,
+    VerificationSerializer,
+)
 from governance.serializers.people import (
     GrantSerializer,
     MadePersonSerializer,
@@ -28,16 +39,20 @@ from governance.serializers.people import (
 )
 
 __all__ = [
+    "AnchorSerializer",
+    "AnonymiseSerializer",
     "ApprovalDetailSerializer",
     "ApprovalSerializer",
     "CheckSerializer",
     "CheckpointSerializer",
     "CommentSerializer",
+    "ConsistencySerializer",
     "DecideSerializer",
     "DecisionSerializer",
     "DifferenceSerializer",
     "EntryDetailSerializer",
     "EntrySerializer",
+    "EraseSerializer",
     "GrantSerializer",
     "MadePersonSerializer",
     "MadeTokenSerializer",
@@ -48,8 +63,11 @@ __all__ = [
     "PartSerializer",
     "PersonSerializer",
     "ReasonSerializer",
+    "ReceiptRowSerializer",
+    "ReceiptSerializer",
     "RoleSerializer",
     "ShareSerializer",
     "TeamField",
     "TokenSerializer",
+    "VerificationSerializer",
 ]

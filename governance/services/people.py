@@ -111,3 +111,33 @@ def reactivate(*, actor: User, user: User) -> None:
     access.forget(user)
     details, _texts = ledger.changes({"is_active": False}, {"is_active": True})
     ledger.record(Action.PERSON_CHANGED, actor=actor, subject=user, details=details)
+
+
+# Where allauth keeps addresses, linked accounts and second factors of a person, by the name of the relation.
+_CREDENTIALS = ("emailaddress_set", "socialaccount_set", "authenticator_set")
+
+
+@transaction.atomic
+def anonymise(*, actor: User, user: User, reason: str, written: bool = False) -> int:
+    """Erase who a person is: name, address, sign-in, and the texts about them in the ledger; return how many texts.
+
+    Their access ends first. What they did stays, under the `ledger_id` that the ledger's bytes hold, so that every
+    proof stays valid. `written` erases the texts of their own acts too. It cannot be undone. Raises Denied, Invalid.
+    """
+    access.require(actor, Permission.TEXT_ERASE)
+    if user.is_active:
+        deactivate(actor=actor, user=user, reason=reason)
+    elif user.is_service:
+        raise access.Denied("The service account belongs to the system and stays.", code="service_account")
+    try:
+        erased = ledger.erase_person(actor=actor, person=user, reason=reason, written=written)
+    except ledger.Invalid as error:
+        raise Invalid(str(error), field=error.field) from error
+    for relation in _CREDENTIALS:
+        if hasattr(user, relation):
+            getattr(user, relation).all().delete()
+    user.email, user.name, user.time_zone = f"erased-{user.ledger_id}@gatehouse.invalid", "Erased person", ""
+    user.set_unusable_password()
+    user.save(update_fields=["email", "name", "time_zone", "password"])
+    ledger.record(Action.PERSON_ANONYMISED, actor=actor, subject=user, details={"texts": erased, "written": written})
+    return erased

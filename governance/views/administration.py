@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from governance.forms import DeactivateForm, PersonForm, RoleGrantForm, permissions_of, role_choices
+from governance.forms import AnonymiseForm, DeactivateForm, PersonForm, RoleGrantForm, permissions_of, role_choices
 from governance.interfaces import bulk, listings
 from governance.interfaces.declared import declares
 from governance.lists import PEOPLE
@@ -86,7 +86,7 @@ def person_new(request):
     return render(request, "governance/person_new.html", {"form": form}, status=422 if form.errors else 200)
 
 
-def _person(request, user, *, grant=None, deactivate=None, preview=None, status=200):
+def _person(request, user, *, grant=None, deactivate=None, anonymise=None, preview=None, status=200):
     viewer = request.user
     assignments = with_teams(user.role_assignments.select_related("granted_by").order_by("scope_id", "role"))
     context = {
@@ -100,6 +100,10 @@ def _person(request, user, *, grant=None, deactivate=None, preview=None, status=
         .order_by("-at", "-id")[:10],
         "grant": grant or RoleGrantForm(user=viewer, person=user),
         "deactivate": deactivate or DeactivateForm(),
+        "anonymise": (anonymise or AnonymiseForm())
+        if user.pk != viewer.pk and access.organisation_allows(viewer, Permission.TEXT_ERASE)
+        else None,
+        "anonymous": user.email.endswith("@gatehouse.invalid"),
         "preview": preview,
         "may_manage": access.organisation_allows(viewer, Permission.PERSON_MANAGE),
         "itself": user.pk == viewer.pk,
@@ -185,4 +189,20 @@ def reactivate(request, pk):
     user = _load(request, pk)
     services.reactivate(actor=request.user, user=user)
     messages.success(request, _("%(person)s can sign in again.") % {"person": user})
+    return redirect("governance:person", pk=pk)
+
+
+@declares("text.erase")
+@require_POST
+def anonymise(request, pk):
+    """Erase who a person is; what they did stays, and so does every proof."""
+    user = _load(request, pk)
+    form = AnonymiseForm(request.POST)
+    if not form.is_valid():
+        return _person(request, user, anonymise=form, status=422)
+    reason, written = form.cleaned_data["reason"], form.cleaned_data["written"]
+    services.anonymise(actor=request.user, user=user, reason=reason, written=written)
+    messages.success(
+        request, _("The account is anonymised; what was done with it stays in the ledger, without a name.")
+    )
     return redirect("governance:person", pk=pk)

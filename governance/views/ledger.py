@@ -1,4 +1,4 @@
-"""The ledger explorer, and the page that says up to where the ledger is sound."""
+"""The ledger explorer, receipts, exports and erasure, and the page that says up to where the ledger is sound."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.db.models import Count, Min
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.dateparse import parse_date
@@ -16,16 +17,28 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from governance.actions import Action
-from governance.interfaces import listings
+from governance.forms import EraseForm, ExportForm
+from governance.interfaces import listings, streaming
 from governance.interfaces.declared import declares
+from governance.interfaces.paging import keyset
 from governance.lists import LEDGER
-from governance.models import ApprovalRequest, Checkpoint, LedgerEntry, PendingEntry, SealedEntry, User
+from governance.models import (
+    ApprovalRequest,
+    Checkpoint,
+    LedgerEntry,
+    PendingEntry,
+    Receipt,
+    SealedEntry,
+    SigningKey,
+    User,
+    Verification,
+)
 from governance.policy import GATES, Permission
 from governance.services import access
 from governance.services import ledger as records
 
-VERIFY_AT_MOST = 20_000
-"""Entries that a page verifies while the reader waits: a few seconds. Beyond, the command does it."""
+VERIFY_AT_MOST = 10_000
+"""Entries that a page verifies while the reader waits: about a second. Beyond, a worker does it."""
 
 
 def _day(text: str) -> datetime.datetime | None:
@@ -93,14 +106,18 @@ export = listings.export_view(LEDGER, lambda request: _light(_filtered(request)[
 @declares("signed_in")
 @require_GET
 def entry(request, pk):
-    """Show one entry: who, what, before and after, its exact bytes, its number and the checkpoint that covers it."""
-    found = get_object_or_404(
-        LedgerEntry.objects.visible_to(request.user)
-        .select_related("actor", "on_behalf_of", "sealed")
-        .prefetch_related("texts"),
-        pk=pk,
-    )
+    """Show one entry: who, what, before and after, its exact bytes, and how it is proved and anchored."""
+    return _entry(request, _load(request, pk))
+
+
+def _load(request, pk) -> LedgerEntry:
+    rows = LedgerEntry.objects.visible_to(request.user).select_related("actor", "on_behalf_of", "sealed")
+    return get_object_or_404(rows.prefetch_related("texts"), pk=pk)
+
+
+def _entry(request, found, *, form=None):
     number = found.sealed.number if hasattr(found, "sealed") else None
+    checkpoint = Checkpoint.objects.filter(size__gt=number).order_by("size").first() if number is not None else None
     held = records.body(found)
     changes = [{"label": c.name, "before": c.before, "after": c.after} for c in records.changes_of(found)]
     texts = {name: text for name, text in records.texts_of(found, held).items() if ":" not in name}
@@ -108,8 +125,11 @@ def entry(request, pk):
     context = {
         "entry": found,
         "number": number,
-        "checkpoint": Checkpoint.objects.filter(size__gt=number).order_by("size").first()
-        if number is not None
+        "checkpoint": checkpoint,
+        "proof": _proof(found, checkpoint) if checkpoint is not None else None,
+        "anchors": records.covering(number) if checkpoint is not None else [],
+        "erase": (form or EraseForm())
+        if found.texts.all() and access.organisation_allows(request.user, Permission.TEXT_ERASE)
         else None,
         "changes": changes,
         "texts": texts.items(),
@@ -117,7 +137,72 @@ def entry(request, pk):
         "canonical": bytes(found.canonical).decode(),
         "leaf_hash": bytes(found.leaf_hash).hex(),
     }
-    return render(request, "governance/ledger_entry.html", context)
+    return render(request, "governance/ledger_entry.html", context, status=422 if form is not None else 200)
+
+
+def _proof(found: LedgerEntry, checkpoint: Checkpoint) -> dict:
+    """Return the inclusion proof in the first checkpoint that covers the entry, or why there is none."""
+    try:
+        return {"holds": True, "steps": len(records.inclusion(found, checkpoint=checkpoint).path)}
+    except records.LedgerError as error:
+        return {"holds": False, "problem": str(error)}
+
+
+@declares("signed_in")
+@require_GET
+def receipt(request, pk):
+    """Give the receipt of an entry that the reader may see, to keep."""
+    found = _load(request, pk)
+    try:
+        made = records.receipt_for(found)
+    except records.NotSealed as error:
+        raise Http404(str(error)) from error
+    response = HttpResponse(json.dumps(made, indent=1), content_type="application/json")
+    response["Content-Disposition"] = f'attachment; filename="receipt-{made["entry"]["number"]}.json"'
+    return response
+
+
+@declares("signed_in")
+@require_GET
+def receipts(request):
+    """List the receipts for the reader's own decisions, newest first."""
+    rows = Receipt.objects.visible_to(request.user).select_related("entry__sealed").defer("entry__canonical")
+    page = keyset(rows, request, order=("-id",))
+    return render(request, "governance/receipts.html", {"page": page})
+
+
+@declares("text.erase")
+@require_POST
+def erase(request, pk):
+    """Erase the texts of one entry; its bytes, its number and every proof stay."""
+    found = _load(request, pk)
+    form = EraseForm(request.POST)
+    if not form.is_valid():
+        return _entry(request, found, form=form)
+    try:
+        number = records.erase_entry(actor=request.user, entry=found, **form.cleaned_data)
+    except records.Invalid as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, _("%(number)s texts are erased; the entry and its proof stand.") % {"number": number})
+    return redirect("governance:ledger_entry", pk=pk)
+
+
+@declares("ledger.view")
+@require_POST
+def archive(request):
+    """Send the ledger, or a stretch of it, as a ZIP that proves itself; that it was taken is recorded first."""
+    access.require(request.user, Permission.LEDGER_VIEW)
+    form = ExportForm(request.POST)
+    if form.is_valid():
+        try:
+            begun = records.begin(actor=request.user, **form.cleaned_data)
+        except records.NotSealed as error:
+            form.add_error(None, str(error))
+        else:
+            pieces = records.pieces(begun)
+            return streaming.attachment(request, pieces, filename=begun.filename, content_type="application/zip")
+    return _compliance(request, export=form)
 
 
 def _shown(value) -> str:
@@ -129,6 +214,10 @@ def _shown(value) -> str:
 def compliance(request):
     """Say when the ledger was verified and up to where, what the newest checkpoint is, and how the gates stand."""
     access.require(request.user, Permission.COMPLIANCE_VIEW)
+    return _compliance(request)
+
+
+def _compliance(request, *, export=None):
     verified = LedgerEntry.objects.filter(action=Action.LEDGER_VERIFIED).select_related("actor").order_by("-at", "-id")
     last = verified.first()
     counts = {
@@ -159,25 +248,36 @@ def compliance(request):
         ],
         "may_verify": access.organisation_allows(request.user, Permission.LEDGER_VIEW),
         "small": size <= VERIFY_AT_MOST,
-        "at_most": VERIFY_AT_MOST,
+        "running": Verification.objects.first(),
+        "anchors": records.newest(),
+        "anchored": bool(settings.LEDGER_ANCHORS),
+        "keys": list(SigningKey.objects.order_by("-first_size")[:5]),
+        "owed": Receipt.objects.filter(sent_at=None).exclude(problem="").count(),
+        "export": export or ExportForm(),
     }
-    return render(request, "governance/compliance.html", context)
+    return render(request, "governance/compliance.html", context, status=422 if export is not None else 200)
+
+
+@declares("compliance.view")
+@require_GET
+def verification(request):
+    """Show how far the verification that a worker does has come: a fragment that asks again by itself."""
+    access.require(request.user, Permission.COMPLIANCE_VIEW)
+    return render(request, "governance/_verification.html", {"running": Verification.objects.first()})
 
 
 @declares("ledger.view")
 @require_POST
 def verify(request):
-    """Verify the ledger while the reader waits, where it is small enough for that, and record that they did."""
+    """Verify the ledger: at once where it is small, else by a worker, whose progress the page shows."""
     access.require(request.user, Permission.LEDGER_VIEW)
     last = SealedEntry.objects.order_by("-number").values_list("number", flat=True).first()
     if last is not None and last >= VERIFY_AT_MOST:
-        messages.warning(
-            request,
-            _("The ledger is too large to verify while you wait. Run `python manage.py verify_ledger` on the server."),
-        )
+        records.ask(actor=request.user)
+        messages.info(request, _("A worker verifies the ledger now; you can leave this page."))
         return redirect("governance:compliance")
     try:
-        report = records.check(actor=request.user)
+        report = records.check(actor=request.user, pins=records.kept())
     except records.NoKey as error:
         messages.error(request, str(error))
         return redirect("governance:compliance")

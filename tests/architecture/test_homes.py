@@ -29,16 +29,19 @@ HOMES: dict[str, tuple[tuple[str, ...], str]] = {
             "portal/__init__.py",
             "training/queue.py",
             "projects/queue.py",
+            "governance/queue.py",
             "training/tasks.py",
             "projects/tasks.py",
+            "governance/tasks.py",
         ),
         "a message is a doorbell: queue.py rings it, tasks.py answers it, and nothing else knows Celery",
     ),
     "kombu": (("portal/celery.py", "training/queue.py", "projects/queue.py"), "queue.py alone speaks to the broker"),
     "cryptography": (
-        ("governance/proofs/", "governance/services/ledger/"),
+        ("governance/proofs/", "governance/services/ledger/", "governance/anchors/rfc3161.py"),
         "signatures belong to the ledger; the key is not read anywhere else",
     ),
+    "rfc3161_client": (("governance/anchors/rfc3161.py",), "time stamps are one kind of anchor"),
 }
 
 

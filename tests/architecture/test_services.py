@@ -14,7 +14,7 @@ from tests.architecture import source
 GROUND = {
     "governance/services/access.py": "it is what the others ask; its writes are called by roles, which asks and records",
     **dict.fromkeys(
-        (f"governance/services/ledger/{part}.py" for part in ("records", "keys", "sealing")),
+        (f"governance/services/ledger/{part}.py" for part in ("records", "keys", "sealing", "tiles")),
         "it is what the others tell; it cannot record its own recording",
     ),
 }
@@ -31,6 +31,7 @@ _EFFECT = (
 _OWN = "it asks whether the token is the person's own, which no permission can say, and refuses everyone else"
 _FENCED = "the fencing token of the claim is the right to write, and it is checked in the same statement"
 _RUNG = "a doorbell names an id and no person: it acts as the system, on behalf of the person who uploaded, and says so"
+_ASKED = "what it asks for is recorded with its result, in the name of who asked"
 _COPIES = "it forgets copies of answers; what the calls did is recorded"
 _PULSE = "a sign of life is no act: starting, ending and losing a job are recorded"
 EXCEPTIONS: dict[tuple[str, str, str], str] = {
@@ -38,6 +39,10 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     ("projects/services/repositories.py", "create", "ledger"): _STEP,
     ("projects/services/repositories.py", "commit", "ledger"): _STEP,
     ("governance/services/approvals.py", "lapse_changed", "access"): _FOLLOWS,
+    ("governance/services/ledger/background.py", "ask", "ledger"): _ASKED,
+    ("governance/services/ledger/background.py", "run", "keywords"): _RUNG,
+    ("governance/services/ledger/background.py", "run", "actor"): _RUNG,
+    ("governance/services/ledger/background.py", "run", "access"): _RUNG,
     ("governance/services/approvals.py", "end", "access"): _FOLLOWS,
     ("projects/services/use_cases.py", "approved", "transaction"): _EFFECT,
     ("projects/services/use_cases.py", "approved", "access"): _EFFECT,

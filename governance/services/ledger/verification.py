@@ -1,35 +1,81 @@
-"""Verification: every leaf, column, text, root and signature recomputed from the beginning."""
+"""Verification: every leaf, column, text, root, signature, tile and change of key recomputed from the beginning."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
 from django.db import models, transaction
 
 from governance.actions import Action
-from governance.models import Checkpoint, ErasableText, LedgerEntry, PendingEntry, SealedEntry, User
+from governance.models import (
+    Checkpoint,
+    ErasableText,
+    LedgerEntry,
+    PendingEntry,
+    SealedEntry,
+    SigningKey,
+    TreeTile,
+    User,
+)
 from governance.policy import Permission
-from governance.proofs import canonical, merkle
+from governance.proofs import canonical, merkle, notes
 from governance.services import access
-from governance.services.ledger import keys, records, sealing
+from governance.services.ledger import keys, records, sealing, tiles
 
 
 @dataclass
 class Report:
-    """What `verify` found: sound up to `size` entries, or the first entry or checkpoint that is not."""
+    """What `verify` found: sound up to `size` entries, or the first entry or checkpoint that is not.
+
+    `forked` says that a checkpoint which somebody kept speaks of another ledger than this one.
+    """
 
     size: int = 0
     checkpoints: int = 0
     unsealed: int = 0
     problems: list[str] = field(default_factory=list)
+    forked: bool = False
 
     @property
     def sound(self) -> bool:
         """Return whether nothing was found wrong."""
         return not self.problems
+
+
+class BadPin(ValueError):
+    """What was given to compare with is no signed checkpoint of this ledger; the message says why."""
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A checkpoint that somebody kept: the tree of `size` entries had this root."""
+
+    size: int
+    root: bytes
+    note: str
+
+
+def pins_of(text: str) -> list[Pin]:
+    """Return the checkpoints in a file that holds signed notes one after the other; raises BadPin.
+
+    Their signatures are checked by `verify`, which knows who signed when.
+    """
+    found = []
+    for note in notes.split(text):
+        try:
+            origin, size, root = notes.read(note)
+        except notes.BadNote as error:
+            raise BadPin(f"This is not a signed checkpoint: {error}.") from error
+        if origin != settings.LEDGER_ORIGIN:
+            raise BadPin(f"This is a checkpoint of another ledger, {origin}; this one is {settings.LEDGER_ORIGIN}.")
+        found.append(Pin(size, root, note))
+    if not found:
+        raise BadPin("There is no signed checkpoint in it.")
+    return sorted(found, key=lambda pin: pin.size)
 
 
 _COLUMNS = (
@@ -113,65 +159,160 @@ def _marks(upto: int, chunk: int) -> Iterator[Checkpoint]:
         start = rows[-1].size
 
 
-def verify(*, chunk: int = 2000) -> Report:
-    """Recompute every leaf, every column, every text's commitment, every root and every signature; return a Report.
+def verify(
+    *,
+    chunk: int = 2000,
+    pins: Sequence[Pin] = (),
+    first_key: bytes | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Recompute every leaf, column, commitment, root, signature and tile; return a Report.
 
     It covers what the newest checkpoint covered at the start, so that it can run while entries are written and sealed,
-    and stops at the first entry that is wrong, since nothing after it can be believed. Raises NoKey.
+    and stops at the first entry that is wrong, since nothing after it can be believed. `pins` are compared with the
+    tree as it was at their sizes. Keys are followed from `first_key` (by default the first in the table) through the
+    rotations in the entries; the one published beside the private key must be among them. `progress` is told (entries
+    done, of how many) after each chunk. Raises NoKey.
     """
-    key = keys.public_key()
+    published = keys.published_key()
     upto = Checkpoint.objects.order_by("-size").values_list("size", flat=True).first() or 0
     report = Report(unsealed=PendingEntry.objects.count())
-    problem = _walk(report, upto, key, chunk)
+    walk = _Walk(report, upto, published, first_key, pins, chunk, progress or (lambda done, of: None))
+    problem = walk.follow()
     report.problems.extend([problem] if problem else _strays())
     return report
 
 
-def check(*, actor: User) -> Report:
+def check(*, actor: User, pins: Sequence[Pin] = ()) -> Report:
     """Verify on a person's behalf and record that they did, and what came out. Raises Denied, NoKey."""
     access.require(actor, Permission.LEDGER_VIEW)
-    report = verify()
+    report = verify(pins=pins)
     with transaction.atomic():
-        records.record(
-            Action.LEDGER_VERIFIED,
-            actor=actor,
-            details={
-                "sound": report.sound,
-                "size": report.size,
-                "checkpoints": report.checkpoints,
-                "unsealed": report.unsealed,
-                "problems": report.problems[:5],
-            },
-        )
+        record_result(actor=actor, report=report)
     return report
 
 
-def _walk(report: Report, upto: int, key: bytes, chunk: int) -> str:
-    """Follow entries and checkpoints in order, counting in `report`; return the first problem, or an empty string."""
-    # Read after `upto`: whoever acted in an entry below it is there by now.
-    ids = {pk: str(ledger_id) for pk, ledger_id in User.objects.values_list("pk", "ledger_id")}
-    marks = _marks(upto, chunk)
-    mark = next(marks, None)
-    frontier: list[bytes] = []
-    expected = 0
-    for row, texts in _in_order(upto, chunk):
-        if row.sealed__number != expected:
-            return f"Entry {expected} is missing: the next one present has number {row.sealed__number}."
-        problem = _entry_problem(row, texts, ids)
-        if problem:
-            return problem
-        frontier = merkle.append(frontier, expected, bytes(row.leaf_hash))
-        expected += 1
-        if mark is not None and mark.size < expected:
-            return f"The checkpoint at {mark.size} is out of order."
-        if mark is not None and mark.size == expected:
-            problem = sealing.checkpoint_problem(mark, frontier, key)
+def record_result(*, actor: User, report: Report) -> LedgerEntry:
+    """Record what a verification found, inside the caller's transaction."""
+    return records.record(
+        Action.LEDGER_VERIFIED,
+        actor=actor,
+        details={
+            "sound": report.sound,
+            "size": report.size,
+            "checkpoints": report.checkpoints,
+            "unsealed": report.unsealed,
+            "problems": report.problems[:5],
+        },
+    )
+
+
+class _Walk:
+    """Follows entries, checkpoints, keys and tiles in order, counting in the report."""
+
+    def __init__(self, report, upto, published, first_key, pins, chunk, progress):
+        self.report, self.upto, self.published = report, upto, published
+        self.chunk, self.progress = chunk, progress
+        self.pins = list(pins)
+        self.rows = [(bytes(key.public), key.first_size) for key in SigningKey.objects.all()]
+        # A ledger that an older release sealed has no row yet; its one key is the published one.
+        self.key = first_key or (self.rows[0][0] if self.rows else keys.public_key())
+        self.chain = [(self.key, 0)]
+        self.frontier: list[bytes] = []
+        self.levels: list[list[bytes]] = [[]]
+        # A ledger that an older release sealed has no tiles before it is sealed again.
+        self.tiled = TreeTile.objects.exists()
+
+    def follow(self) -> str:
+        """Return the first problem, or an empty string."""
+        # Read after `upto`: whoever acted in an entry below it is there by now.
+        ids = {pk: str(ledger_id) for pk, ledger_id in User.objects.values_list("pk", "ledger_id")}
+        marks = _marks(self.upto, self.chunk)
+        mark = next(marks, None)
+        expected = 0
+        for row, texts in _in_order(self.upto, self.chunk):
+            if row.sealed__number != expected:
+                return f"Entry {expected} is missing: the next one present has number {row.sealed__number}."
+            leaf = bytes(row.leaf_hash)
+            problem = _entry_problem(row, texts, ids) or self._rotated(row, expected)
             if problem:
                 return problem
-            report.checkpoints += 1
-            report.size = expected
-            mark = next(marks, None)
-    return f"A checkpoint speaks of {mark.size} entries; only {expected} are left." if mark is not None else ""
+            self.frontier = merkle.append(self.frontier, expected, leaf)
+            expected += 1
+            problem = self._grew(leaf, expected) or self._pinned(expected)
+            if problem:
+                return problem
+            if mark is not None and mark.size < expected:
+                return f"The checkpoint at {mark.size} is out of order."
+            if mark is not None and mark.size == expected:
+                problem = sealing.checkpoint_problem(mark, self.frontier, self.key)
+                if problem:
+                    return problem
+                self.report.checkpoints += 1
+                self.report.size = expected
+                mark = next(marks, None)
+            if expected % self.chunk == 0:
+                self.progress(expected, self.upto)
+        if mark is not None:
+            return f"A checkpoint speaks of {mark.size} entries; only {expected} are left."
+        if self.pins:
+            self.report.forked = True
+            return f"A checkpoint that was kept speaks of {self.pins[0].size} entries; only {expected} are sealed here."
+        return self._ended()
+
+    def _rotated(self, row, number: int) -> str:
+        if row.action != Action.LEDGER_KEY_ROTATED:
+            return ""
+        try:
+            rotation = keys.Rotation.of(json.loads(bytes(row.canonical))["details"])
+        except (KeyError, TypeError, ValueError):
+            return f"Entry {number}: it hands on the key and does not say to which."
+        problem = rotation.problem(settings.LEDGER_ORIGIN, self.key)
+        if problem:
+            return f"Entry {number}: it hands on the key, and {problem}."
+        self.key = rotation.new
+        self.chain.append((self.key, number + 1))
+        return ""
+
+    def _pinned(self, size: int) -> str:
+        while self.pins and self.pins[0].size <= size:
+            pin = self.pins.pop(0)
+            if pin.size < size or pin.root != merkle.root(self.frontier):
+                self.report.forked = True
+                return f"The checkpoint of {pin.size} entries that was kept has another root: this is another ledger."
+            try:
+                notes.verify(pin.note, settings.LEDGER_ORIGIN, self.key)
+            except notes.BadNote as error:
+                return f"The checkpoint of {pin.size} entries that was kept: {error}."
+        return ""
+
+    def _grew(self, leaf: bytes, size: int) -> str:
+        """Compare the tiles that this leaf completes with those stored."""
+        self.levels[0].append(leaf)
+        level = 0
+        while self.tiled and size % (1 << (tiles.HEIGHT * (level + 1))) == 0:
+            index = (size >> (tiles.HEIGHT * (level + 1))) - 1
+            hashes = self.levels[level]
+            root = merkle.fold(hashes)
+            stored = TreeTile.objects.filter(level=level, index=index).values_list("hashes", "root").first()
+            if stored is None or (bytes(stored[0]), bytes(stored[1])) != (b"".join(hashes), root):
+                what = "missing" if stored is None else "not what the entries give"
+                return f"Tile {level}/{index}, from which proofs are made, is {what}."
+            self.levels[level] = []
+            level += 1
+            if len(self.levels) == level:
+                self.levels.append([])
+            self.levels[level].append(root)
+        return ""
+
+    def _ended(self) -> str:
+        known = [(public, first) for public, first in self.rows if first <= self.upto]
+        if known and known != self.chain:
+            return "The table of keys is not what the entries say about who signed when."
+        # Whoever holds the published key holds the ledger: later keys were signed by it, and it signed all before.
+        if self.published is not None and self.published not in [public for public, _first in self.chain]:
+            return "The ledger was signed by other keys than the one published beside the private key."
+        return ""
 
 
 def _strays() -> Iterator[str]:

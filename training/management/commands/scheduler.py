@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand
 from django.db import Error, close_old_connections, connection
 
 from governance.models import User
-from governance.services import roles, tokens
+from governance.services import ledger, roles, tokens
 from projects.services import datasets
 from training import supervisor
 from training.services import jobs
@@ -67,6 +67,7 @@ def _duties() -> list[Duty]:
     return [
         Duty("sweep jobs", sweep, lambda: jobs.sweep(actor=User.objects.system())),
         Duty("requeue imports", sweep, lambda: datasets.requeue_lost(actor=User.objects.system())),
+        Duty("ring for verifications", 10, ledger.ring_again),
         Duty("expire roles", 30, lambda: roles.expire(actor=User.objects.system())),
         Duty(
             "forget old answers",
