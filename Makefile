@@ -1,10 +1,11 @@
 # The commands of this project. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint check format migrations rig clean
+.PHONY: help install run test suite postgres chaos browser lint check format migrations rig clean
 
 PY := .venv/bin/python
-# How many pytest processes share the ordinary suite.
+# How many pytest processes share a suite, and how many suites run at once: killing and pausing workers is mostly waiting.
 JOBS ?= 2
+AT_ONCE ?= 2
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,11 +16,21 @@ install: ## Create .venv and install the pinned packages
 run: install ## Start Gatehouse on this machine (HOST and PORT are honoured)
 	@exec $(PY) manage.py up
 
-test: install rig lint check ## Run every check and every test, as CI does
-	$(PY) -m pytest -n $(JOBS) -m "not browser and not chaos and not gpu"
-	$(PY) -m pytest -n $(JOBS) --database=postgres -m "postgres and not browser and not chaos and not gpu"
-	$(PY) -m pytest -m "chaos and not gpu"
-	$(PY) -m pytest -m "browser and not gpu"
+test: install rig ## Run every check and every test, as CI does
+	@echo "Running $(AT_ONCE) parts at once; what a part prints appears when it ends."
+	@$(MAKE) --no-print-directory --keep-going --jobs=$(AT_ONCE) --output-sync=target chaos suite browser postgres lint check
+
+suite: install rig ## The ordinary tests, on SQLite
+	$(PY) -m pytest -q -n $(JOBS) -m "not browser and not chaos and not gpu"
+
+postgres: install rig ## The tests that hold on both databases, on PostgreSQL
+	$(PY) -m pytest -q -n $(JOBS) --database=postgres -m "postgres and not browser and not chaos and not gpu"
+
+chaos: install rig ## The tests that kill and pause real processes
+	$(PY) -m pytest -q -m "chaos and not gpu"
+
+browser: install rig ## The tests in a real Chromium
+	$(PY) -m pytest -q -m "browser and not gpu"
 
 lint: install ## Check format, style, types, import directions and templates
 	$(PY) -m ruff format --check .
