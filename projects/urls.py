@@ -8,6 +8,7 @@ app_name = "projects"
 
 urlpatterns = [
     path("teams/", teams.listing, name="teams"),
+    path("teams/options/", teams.options, name="team_options"),
     path("teams/export.csv", teams.export, name="teams_export"),
     path("teams/new/", teams.create, name="team_new"),
     path("teams/<str:slug>/", teams.detail, name="team"),

@@ -75,11 +75,8 @@ def _title(column: Column, row: Any) -> SafeString:
 
 
 def _cell(column: Column, row: Any) -> SafeString:
-    return format_html(
-        '<td class="{}">{}</td>' if column.kind in NUMBERS else "<td{}>{}</td>",
-        "num" if column.kind in NUMBERS else "",
-        _drawn(column, row),
-    )
+    opened = '<td class="num">' if column.kind in NUMBERS else "<td>"
+    return mark_safe(f"{opened}{conditional_escape(_drawn(column, row))}</td>")  # noqa: S308 - escaped
 
 
 def _drawn(column: Column, row: Any) -> SafeString | str:
@@ -104,7 +101,8 @@ def _drawn(column: Column, row: Any) -> SafeString | str:
     if kind == "chips":
         chips = format_html_join(" ", '<span class="chip">{}</span>', ((one,) for one in value))
         return format_html('<span class="chips">{}</span>', chips) if chips else NOTHING
-    text = conditional_escape(Truncator(str(value)).chars(LONG))
+    text = str(value)
+    text = conditional_escape(Truncator(text).chars(LONG) if len(text) > LONG else text)
     if kind == "mono":
         text = format_html('<span class="mono">{}</span>', text)
     if column.link is not None and (address := column.link(row)):

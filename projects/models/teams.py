@@ -30,6 +30,7 @@ RESERVED_NAMES = frozenset(
         "models",
         "new",
         "oauth",
+        "options",
         "predict",
         "readyz",
         "reviews",

@@ -18,9 +18,9 @@ from governance.policy import Permission
 from governance.services import access, roles
 from projects.forms import LICENCES, DatasetFilter, DatasetForm, ShareForm, end_of
 from projects.lists import DATASETS
-from projects.models import Dataset, DatasetVersion, Team
+from projects.models import Dataset, DatasetVersion
 from projects.services import datasets
-from projects.views import history
+from projects.views import history, teams
 
 VERSIONS = 50
 HEAVY = ("profile", "errors", "changes", "source", "labels")
@@ -59,7 +59,7 @@ def listing(request):
         "shown": shown,
         "page": shown.page,
         "classifications": Dataset.Classification.choices,
-        "teams": Team.objects.visible_to(user)[:200],
+        "teams": teams.choice(user, chosen.cleaned_data.get("team")),
         "may_register": bool(access.scope_ids(user, Permission.DATASET_REGISTER)),
     }
     return render(request, "projects/datasets.html", context)

@@ -24,6 +24,26 @@ from projects.services import goals, teams
 from projects.views import history
 
 NEWEST = 8
+FEW = 20
+"""As many teams as a filter lists; where the reader sees more, it suggests while they type."""
+
+
+def choice(user, chosen: Team | None) -> dict:
+    """Return what the filter by team offers: few teams to choose from, or whether there are many to search in."""
+    found = list(Team.objects.visible_to(user).only("slug", "name")[: FEW + 1])
+    many = len(found) > FEW
+    return {"few": [] if many or len(found) == 1 else found, "many": many, "chosen": chosen}
+
+
+@declares("signed_in")
+@require_GET
+def options(request):
+    """Suggest teams by what is typed of their name or short name."""
+    words = request.GET.get("team", "").strip()[:64]
+    rows = Team.objects.visible_to(request.user).only("slug", "name")
+    if words:
+        rows = rows.filter(Q(name__icontains=words) | Q(slug__icontains=words))
+    return render(request, "projects/_team_options.html", {"teams": rows[:FEW]})
 
 
 def _rows(request):

@@ -18,10 +18,10 @@ from governance.models import ApprovalRequest, Decision
 from governance.policy import Gate
 from projects.forms import MoveForm, ProposalForm, UseCaseFilter, UseCaseForm
 from projects.lists import USE_CASES
-from projects.models import DatasetClearance, StrategicGoal, Team, UseCase
+from projects.models import DatasetClearance, StrategicGoal, UseCase
 from projects.models.use_cases import Stage
 from projects.services import use_cases
-from projects.views import history
+from projects.views import history, teams
 
 BOARD_CARDS = 20
 GATE = Gate.USE_CASE_DEVELOPMENT
@@ -98,7 +98,7 @@ def listing(request):
         "shown": shown,
         "page": shown.page,
         "stages": Stage.choices,
-        "teams": Team.objects.visible_to(user)[:200],
+        "teams": teams.choice(user, chosen.cleaned_data.get("team")),
         "goals": StrategicGoal.objects.visible_to(user)[:200],
     }
     return render(request, "projects/use_cases.html", context)

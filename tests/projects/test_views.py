@@ -68,6 +68,25 @@ def test_the_list_shows_what_the_filters_leave(as_, alice, bob, team, query, fou
     assert {row.title for row in answer.context["page"].items} == found
 
 
+@pytest.mark.parametrize("name", ["use_cases", "datasets"])
+def test_a_reader_of_few_teams_chooses_and_one_of_many_searches(as_, alice, dan, team, other_team, name):
+    factories.make_use_case(actor=alice, team=team)
+    factories.make_dataset(actor=alice, team=team)
+    answer = as_(dan).get(page(name))
+    assert f'<option value="{team.slug}">' in answer.text
+
+    Team.objects.bulk_create(Team(slug=f"team-{number}", name=f"Team {number}") for number in range(30))
+    answer = as_(dan).get(page(name), {"team": team.slug})
+    assert f'<option value="{team.slug}"' not in answer.text
+    assert f'list="filter-teams" value="{team.slug}"' in answer.text
+
+
+def test_the_filter_suggests_the_teams_that_the_reader_sees(as_, alice, dan, team, other_team):
+    assert as_(dan).get(page("team_options"), {"team": team.name[:4]}).text.count(f'value="{team.slug}"') == 1
+    assert other_team.slug not in as_(alice).get(page("team_options")).text
+    assert "<option" not in as_(dan).get(page("team_options"), {"team": "nowhere"}).text
+
+
 def test_the_board_puts_a_card_into_the_column_of_its_stage(as_, alice, carol, team):
     factories.make_use_case(actor=alice, team=team, title="A draft")
     factories.make_approved_use_case(actor=alice, reviewer=carol, team=team, title="An approved one")
