@@ -93,6 +93,14 @@ def _server(kind: str, port: int) -> list[str]:
 
 
 def _fill(use_cases: int, entries: int) -> dict[str, str]:
+    """Fill the database in one transaction: rows of governed tables are taken only beside entries, which it makes."""
+    from django.db import transaction
+
+    with transaction.atomic():
+        return _filled(use_cases, entries)
+
+
+def _filled(use_cases: int, entries: int) -> dict[str, str]:
     """Make people, teams, use cases and sealed ledger entries in bulk; return a session key for each kind of reader."""
     from datetime import timedelta
 

@@ -2,6 +2,7 @@
 frank administers. They hold their roles through the services that production uses."""
 
 import pytest
+from django.db import transaction
 
 from governance.models import RoleAssignment, User
 from governance.policy import Role
@@ -10,6 +11,7 @@ from governance.services import access, roles
 PASSWORD = "correct-horse-battery-9"
 
 
+@transaction.atomic
 def make_person(name: str) -> User:
     """Return the persona with this first name, who is an employee."""
     user = User.objects.create_user(f"{name}@example.org", PASSWORD, name=name.capitalize())

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from governance.models.governed import Governed, Rights
 from governance.policy import GATES, Gate
 
 
@@ -61,6 +62,7 @@ class ApprovalRequest(models.Model):
     closed_because = models.CharField(max_length=500, blank=True)
 
     objects = ApprovalRequestQuerySet.as_manager()
+    governed = Governed()
 
     class Meta:
         ordering = ["-requested_at", "-id"]
@@ -109,6 +111,9 @@ class Decision(models.Model):
     conditions = models.TextField(blank=True)
     decided_at = models.DateTimeField(default=timezone.now)
 
+    governed = Governed()
+    rights = Rights(site="SELECT, INSERT")
+
     class Meta:
         ordering = ["decided_at", "id"]
         constraints = [
@@ -128,6 +133,8 @@ class ApprovalComment(models.Model):
     part = models.CharField(max_length=300, blank=True)
     text = models.TextField()
     at = models.DateTimeField(default=timezone.now)
+
+    governed = Governed()
 
     class Meta:
         ordering = ["at", "id"]

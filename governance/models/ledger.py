@@ -11,6 +11,10 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from governance.models.governed import Exempt, Rights
+
+_THE_RECORD = Exempt("It is the record itself; its own triggers keep it as it was written.")
+
 
 class LedgerEntryQuerySet(models.QuerySet):
     """Selections of ledger entries."""
@@ -45,6 +49,8 @@ class LedgerEntry(models.Model):
     leaf_hash = models.BinaryField(max_length=32)
 
     objects = LedgerEntryQuerySet.as_manager()
+    governed = _THE_RECORD
+    rights = Rights(site="SELECT, INSERT", sequencer="SELECT")
 
     class Meta:
         ordering = ["-at", "-id"]
@@ -69,6 +75,9 @@ class ErasableText(models.Model):
     salt = models.BinaryField(max_length=16)
     text = models.TextField()
 
+    governed = _THE_RECORD
+    rights = Rights(site="SELECT, INSERT, DELETE", sequencer="")
+
     class Meta:
         constraints = [models.UniqueConstraint(fields=["entry", "name"], name="one_text_per_entry_and_name")]
 
@@ -81,6 +90,9 @@ class PendingEntry(models.Model):
 
     entry = models.OneToOneField(LedgerEntry, models.PROTECT, primary_key=True, related_name="pending")
 
+    governed = _THE_RECORD
+    rights = Rights(site="SELECT, INSERT", sequencer="SELECT, DELETE")
+
     def __str__(self) -> str:
         return str(self.entry_id)
 
@@ -90,6 +102,9 @@ class SealedEntry(models.Model):
 
     number = models.BigIntegerField(primary_key=True)
     entry = models.OneToOneField(LedgerEntry, models.PROTECT, related_name="sealed")
+
+    governed = _THE_RECORD
+    rights = Rights(site="SELECT", sequencer="SELECT, INSERT")
 
     def __str__(self) -> str:
         return str(self.number)
@@ -103,6 +118,9 @@ class Checkpoint(models.Model):
     frontier = models.JSONField()
     note = models.TextField()
     at = models.DateTimeField()
+
+    governed = _THE_RECORD
+    rights = Rights(site="SELECT", sequencer="SELECT, INSERT")
 
     class Meta:
         ordering = ["-size"]

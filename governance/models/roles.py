@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from governance.models.governed import Governed
 from governance.policy import Role
 
 ROLE_CHOICES = [(role.value, role.value.replace("_", " ").capitalize().replace("Ml ", "ML ")) for role in Role]
@@ -41,6 +42,7 @@ class RoleAssignment(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
 
     objects = RoleAssignmentQuerySet.as_manager()
+    governed = Governed()
 
     class Meta:
         constraints = [
@@ -91,6 +93,7 @@ class Share(models.Model):
     expires_at = models.DateTimeField()
 
     objects = ShareQuerySet.as_manager()
+    governed = Governed()
 
     class Meta:
         ordering = ["-id"]

@@ -6,6 +6,8 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from governance.models.governed import Exempt, Governed
+
 
 class ApiTokenQuerySet(models.QuerySet):
     """Selections of tokens."""
@@ -37,6 +39,7 @@ class ApiToken(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     objects = ApiTokenQuerySet.as_manager()
+    governed = Governed(operational=("last_used_at",))
 
     class Meta:
         ordering = ["-created_at", "-id"]
@@ -63,6 +66,8 @@ class IdempotencyKey(models.Model):
     status = models.PositiveSmallIntegerField(null=True, blank=True)
     body = models.JSONField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    governed = Exempt("A kept answer decides nothing; the call that it answers is recorded.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["user", "key"], name="one_answer_per_idempotency_key")]

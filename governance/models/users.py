@@ -9,6 +9,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from governance.models.governed import Governed
+
 SYSTEM_EMAIL = "system@gatehouse.invalid"
 
 
@@ -36,10 +38,6 @@ class Users(BaseUserManager.from_queryset(UserQuerySet)):
         user.save(using=self._db)
         return user
 
-    def create_superuser(self, email, password=None, **fields):
-        """Return a person who may open Django's own read-only admin; it gives no right inside the product."""
-        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
-
     def system(self):
         """Return the service account in whose name the system itself acts."""
         user, _created = self.get_or_create(
@@ -64,6 +62,9 @@ class User(AbstractBaseUser, PermissionsMixin):
     joined_at = models.DateTimeField(default=timezone.now)
 
     objects = Users()
+    # The sign-in library writes a password, and hashes it anew at sign-in when the method has moved on. The service
+    # account is made at its first use, before anything could be recorded in anybody's name.
+    governed = Governed(operational=("last_login", "password"), born=("email", SYSTEM_EMAIL))
 
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"

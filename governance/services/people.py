@@ -60,6 +60,22 @@ def create(*, actor: User, email: str, name: str, password: str | None = None) -
 
 
 @transaction.atomic
+def create_superuser(*, actor: User, email: str, name: str, password: str) -> User:
+    """Create a person who may open Django's read-only admin; the first one, with nobody to give roles, administers.
+
+    For the operator's shell. Raises Denied, Invalid.
+    """
+    user = create(actor=actor, email=email, name=name, password=password)
+    user.is_staff = user.is_superuser = True
+    user.save(update_fields=["is_staff", "is_superuser"])
+    details, _texts = ledger.changes({"is_superuser": False}, {"is_superuser": True})
+    ledger.record(Action.PERSON_CHANGED, actor=actor, subject=user, details=details)
+    if not access.holders(Permission.PERSON_MANAGE).exists():
+        roles.grant(actor=actor, user=user, role=Role.ADMINISTRATOR)
+    return user
+
+
+@transaction.atomic
 def change(*, actor: User, user: User, name: str, time_zone: str) -> User:
     """Change a person's name and time zone: their own, or anybody's for who manages people. Raises Denied, Invalid."""
     if actor.pk != user.pk or getattr(actor, "token", None) is not None:

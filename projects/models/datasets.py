@@ -8,8 +8,9 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from governance.models.governed import Governed
 from governance.models.words import WordsField
-from governance.policy import Gate, shareable_permissions
+from governance.policy import Gate, Permission, shareable_permissions
 from governance.services import access
 from projects.models.repositories import Commit, Repository
 from projects.models.teams import SLUG, Team
@@ -63,6 +64,9 @@ class Dataset(models.Model):
     words = WordsField(of=("title", "name", "description"))
 
     objects = DatasetQuerySet.as_manager()
+    governed = Governed()
+
+    SEEN_WITH = Permission.DATASET_VIEW
 
     MATERIAL = (
         "title",
@@ -153,6 +157,11 @@ class DatasetVersion(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
 
     objects = DatasetVersionQuerySet.as_manager()
+    # Who imports it at the moment is no act; what came of the import is recorded.
+    governed = Governed(
+        operational=("token", "lease_until", "attempts", "rung_at", "progress_rows"),
+        moves={"state": (("received", "importing"),)},
+    )
 
     class Meta:
         ordering = ["-number"]
@@ -198,6 +207,7 @@ class DatasetClearance(models.Model):
     requested_at = models.DateTimeField(default=timezone.now)
 
     objects = DatasetClearanceQuerySet.as_manager()
+    governed = Governed()
 
     class Meta:
         constraints = [

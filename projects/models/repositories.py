@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from governance.models.governed import Exempt, Governed
 from governance.services import access
 from projects.models.teams import SLUG, Team
 
@@ -18,6 +19,8 @@ class Blob(models.Model):
     git_oid = models.CharField(max_length=40)
     size = models.BigIntegerField()
     stored_at = models.DateTimeField(default=timezone.now)
+
+    governed = Exempt("Bytes that nothing names decide nothing; the commit that names them is governed.")
 
     def __str__(self) -> str:
         return self.sha256[:12]
@@ -54,6 +57,7 @@ class Repository(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = RepositoryQuerySet.as_manager()
+    governed = Governed()
 
     class Meta:
         verbose_name_plural = "repositories"
@@ -92,6 +96,7 @@ class Commit(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = CommitQuerySet.as_manager()
+    governed = Governed()
 
     class Meta:
         ordering = ["-created_at", "-id"]
@@ -114,6 +119,8 @@ class CommitFile(models.Model):
     git_oid = models.CharField(max_length=40)
     size = models.BigIntegerField()
 
+    governed = Governed()
+
     class Meta:
         ordering = ["path"]
         constraints = [models.UniqueConstraint(fields=["commit", "path"], name="one_file_per_path")]
@@ -133,6 +140,8 @@ class Ref(models.Model):
     repository = models.ForeignKey(Repository, models.PROTECT, related_name="refs")
     name = models.CharField(max_length=100)
     commit = models.ForeignKey(Commit, models.PROTECT, related_name="+")
+
+    governed = Governed()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["repository", "name"], name="one_commit_per_ref")]

@@ -7,7 +7,8 @@ from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 
-from governance.policy import team_permissions
+from governance.models.governed import Governed
+from governance.policy import Permission, team_permissions
 from governance.services import access
 
 RESERVED_NAMES = frozenset(
@@ -72,6 +73,9 @@ class Team(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = TeamQuerySet.as_manager()
+    governed = Governed()
+
+    SEEN_WITH = Permission.TEAM_VIEW
 
     class Meta:
         ordering = ["name"]
@@ -102,6 +106,7 @@ class StrategicGoal(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = StrategicGoalQuerySet.as_manager()
+    governed = Governed()
 
     class Meta:
         ordering = ["title"]

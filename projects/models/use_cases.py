@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from governance.models.governed import Governed
 from governance.models.words import WordsField
 from governance.policy import Gate, Permission
 from governance.services import access
@@ -94,6 +95,9 @@ class UseCase(models.Model):
     words = WordsField(of=("title", "problem"))
 
     objects = UseCaseQuerySet.as_manager()
+    governed = Governed()
+
+    SEEN_WITH = Permission.USE_CASE_VIEW
 
     # Both the material and the checklist of a review read these.
     APPROVAL_PREFETCH = ("goals", "objectives", "stakeholders")
@@ -122,6 +126,10 @@ class UseCase(models.Model):
     def scope_id(self) -> int:
         """Return the id of the team, which is where rights are held."""
         return self.team_id
+
+    def seen_besides(self) -> list:
+        """Return who sees it without a role or a share: whoever proposed it."""
+        return [(self.proposer, "Proposed it", self.created_at)]
 
     # What the gate "may this use case be developed?" binds to
 
@@ -199,6 +207,7 @@ class Objective(models.Model):
     due_on = models.DateField(null=True, blank=True)
 
     objects = ObjectiveQuerySet.as_manager()
+    governed = Governed()
 
     class Meta:
         ordering = ["id"]
@@ -242,6 +251,7 @@ class Stakeholder(models.Model):
     interest = models.CharField(max_length=300, blank=True)
 
     objects = StakeholderQuerySet.as_manager()
+    governed = Governed()
 
     class Meta:
         ordering = ["id"]

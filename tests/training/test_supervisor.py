@@ -11,6 +11,7 @@ import pytest
 
 from governance.models import LedgerEntry
 from projects.services import repositories
+from tests.recorded import recorded
 from training import supervisor
 from training.models import ModelVersion, TrainingJob
 from training.services import jobs, registry
@@ -141,7 +142,8 @@ def test_an_error_of_the_engine_reaches_the_person_with_advice(ground, bob, run_
     job = ground.submit(
         bob, overrides={"learning_rate": 0.1, "max_grad_norm": 1000.0, "epochs": 1, "precision": "fp32"}
     )
-    TrainingJob.objects.filter(pk=job.pk).update(spec={**job.spec, "recipe": "no_such_recipe"})
+    with recorded():
+        TrainingJob.objects.filter(pk=job.pk).update(spec={**job.spec, "recipe": "no_such_recipe"})
     assert supervisor.run(job_id=job.pk) == "failed"
     job.refresh_from_db()
     assert job.error_code == "bad_spec"

@@ -8,6 +8,7 @@ from django.db.models import F, Q
 from django.urls import reverse
 from django.utils import timezone
 
+from governance.models.governed import Governed
 from governance.services import access
 from projects.models import Commit, Repository
 
@@ -61,6 +62,7 @@ class BaseModel(models.Model):
     decision_reason = models.TextField(blank=True)
 
     objects = BaseModelQuerySet.as_manager()
+    governed = Governed()
 
     class Meta:
         ordering = ["name", "-imported_at"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
+from governance.models.governed import Governed
 from training.models.jobs import TrainingJob
 
 
@@ -28,6 +29,7 @@ class Evaluation(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = EvaluationQuerySet.as_manager()
+    governed = Governed()
 
     def __str__(self) -> str:
         return f"evaluation of job {self.job_id}"

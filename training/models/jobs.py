@@ -8,6 +8,8 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from governance.models.governed import Exempt, Governed
+from governance.policy import Permission
 from governance.services import access
 from projects.models import DatasetVersion, Team, UseCase
 from training.models.base_models import BaseModel
@@ -81,6 +83,23 @@ class TrainingJob(models.Model):
     retry_of = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="retries")
 
     objects = TrainingJobQuerySet.as_manager()
+    # Who works on it and how far it is; starting, ending, cancelling and losing it are recorded.
+    governed = Governed(
+        operational=(
+            "queued_at",
+            "rung_at",
+            "token",
+            "owner",
+            "lease_until",
+            "attempts",
+            "stage",
+            "step",
+            "max_steps",
+            "eta_at",
+        )
+    )
+
+    SEEN_WITH = Permission.JOB_VIEW
 
     class Meta:
         ordering = ["-submitted_at", "-id"]
@@ -136,6 +155,7 @@ class JobEvent(models.Model):
     data = models.JSONField()
 
     objects = JobEventQuerySet.as_manager()
+    governed = Exempt("Progress and log lines of a run; what the run came to is recorded with its digest.")
 
     class Meta:
         ordering = ["id"]

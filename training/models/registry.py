@@ -8,7 +8,8 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from governance.policy import Gate, shareable_permissions
+from governance.models.governed import Governed
+from governance.policy import Gate, Permission, shareable_permissions
 from governance.services import access
 from projects.models import Commit, DatasetVersion, Repository, Team, UseCase
 from projects.models.teams import SLUG
@@ -45,6 +46,9 @@ class RegisteredModel(models.Model):
     changed_at = models.DateTimeField(default=timezone.now)
 
     objects = RegisteredModelQuerySet.as_manager()
+    governed = Governed()
+
+    SEEN_WITH = Permission.MODEL_VIEW
 
     class Meta:
         ordering = ["-changed_at", "-id"]
@@ -58,6 +62,11 @@ class RegisteredModel(models.Model):
     def get_absolute_url(self) -> str:
         """Return the model's page."""
         return reverse("training:model", args=[self.team.slug, self.name])
+
+    def seen_besides(self) -> list:
+        """Return who sees it without a role or a share: everybody, where it is published to the organisation."""
+        published = Publication.objects.for_everybody().filter(model=self).order_by("published_at").first()
+        return [(None, "Published to the whole organisation", published.published_at)] if published else []
 
     @property
     def scope_id(self) -> int:
@@ -100,6 +109,7 @@ class ModelVersion(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = ModelVersionQuerySet.as_manager()
+    governed = Governed()
 
     class Meta:
         ordering = ["-number"]
@@ -166,6 +176,7 @@ class Publication(models.Model):
     ended_because = models.CharField(max_length=300, blank=True)
 
     objects = PublicationQuerySet.as_manager()
+    governed = Governed()
 
     class Meta:
         ordering = ["-requested_at", "-id"]
