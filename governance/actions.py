@@ -29,6 +29,15 @@ class Action(StrEnum):
     VIEW_DELETED = "view.deleted"
     VIEW_MADE_USUAL = "view.made_usual"
 
+    # Emergency access, and looking again at who holds what
+    BREAK_GLASS_OPENED = "break_glass.opened"
+    BREAK_GLASS_USED = "break_glass.used"
+    BREAK_GLASS_ENDED = "break_glass.ended"
+    BREAK_GLASS_REVIEWED = "break_glass.reviewed"
+    ACCESS_REVIEW_OPENED = "access_review.opened"
+    ACCESS_REVIEW_DECIDED = "access_review.decided"
+    ACCESS_REVIEW_CLOSED = "access_review.closed"
+
     # Projects
     TEAM_CREATED = "team.created"
     TEAM_CHANGED = "team.changed"

@@ -6,13 +6,14 @@ import datetime
 import zoneinfo
 
 from django import forms
+from django.conf import settings
 from django.utils import timezone
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from governance.models import Decision, User
+from governance.models import AccessReviewItem, BreakGlass, Decision, User
 from governance.models.roles import ROLE_CHOICES
-from governance.policy import ORGANISATION_ROLES, ROLE_PERMISSIONS, Role, TokenScope
+from governance.policy import ORGANISATION_ROLES, ROLE_PERMISSIONS, GlassLevel, Role, TokenScope
 from governance.services import access, tokens
 
 SCOPE_WORDS = {
@@ -249,3 +250,98 @@ class TokenForm(forms.Form):
     def clean_team(self):
         """Return the team itself, or None."""
         return self._teams.get(self.cleaned_data["team"])
+
+
+class BreakGlassForm(forms.Form):
+    """Emergency access for oneself: how far, for how long and why."""
+
+    level = forms.ChoiceField(
+        label=_("What you need"),
+        choices=[
+            (GlassLevel.READ.value, _("Read everything")),
+            (GlassLevel.OPERATE.value, _("Read, and stop what runs")),
+        ],
+        initial=GlassLevel.READ.value,
+    )
+    team = forms.SlugField(
+        label=_("Only in the team"), required=False, help_text=_("Its short name. Empty: the whole organisation.")
+    )
+    hours = forms.IntegerField(label=_("Hours"), min_value=1, initial=1)
+    reason = forms.CharField(
+        label=_("What the emergency is"),
+        max_length=4000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_("It is mailed to auditors and administrators now, and read by whoever reviews it."),
+    )
+
+    def __init__(self, *args, user, **kwargs):
+        super().__init__(*args, **kwargs)
+        most = settings.BREAK_GLASS_MAX_HOURS
+        self.fields["hours"].max_value = most
+        self.fields["hours"].widget.attrs["max"] = most
+        self.fields["hours"].help_text = _("At most %(most)s. End it as soon as you are done.") % {"most": most}
+
+    def clean_team(self):
+        """Find the team: whoever breaks the glass may not see it yet, so any team may be named."""
+        slug = self.cleaned_data["team"]
+        if not slug:
+            return None
+        team = access.scope_model().objects.filter(slug=slug).first()
+        if team is None:
+            raise forms.ValidationError(_("There is no team with this short name."))
+        return team
+
+
+class BreakGlassReviewForm(forms.Form):
+    """What whoever looked at an emergency access says about it."""
+
+    verdict = forms.ChoiceField(
+        label=_("Was it justified?"),
+        choices=BreakGlass.Verdict.choices,
+        widget=forms.RadioSelect,
+        error_messages={"required": _("Choose one.")},
+    )
+    note = forms.CharField(
+        label=_("What you looked at"),
+        max_length=4000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        error_messages={"required": _("Say what you looked at and why you think so.")},
+    )
+
+
+class AccessReviewForm(forms.Form):
+    """Who is to review an object's readers, and by when; oneself where nobody is named."""
+
+    owner = forms.EmailField(
+        label=_("Who reviews"), required=False, help_text=_("Their e-mail address. Empty: you yourself.")
+    )
+    due_on = forms.DateField(
+        label=_("Due"), widget=DateInput, error_messages={"required": _("Choose the day by which it is to be done.")}
+    )
+
+    def __init__(self, *args, user, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean_owner(self):
+        """Find the person among those that the user may see."""
+        email = self.cleaned_data["owner"].lower()
+        if not email:
+            return self.user
+        found = User.objects.visible_to(self.user).filter(email=email).first()
+        if found is None:
+            raise forms.ValidationError(_("Nobody has this address."))
+        return found
+
+    def arguments(self) -> dict:
+        """Return the keyword arguments for `access_reviews.open`, all but actor and subject."""
+        return {"owner": self.cleaned_data["owner"], "due_on": self.cleaned_data["due_on"]}
+
+
+class AccessDecisionForm(forms.Form):
+    """Whether one access stays."""
+
+    verdict = forms.ChoiceField(
+        choices=[(value, label) for value, label in AccessReviewItem.Verdict.choices if value != "ended"]
+    )
+    note = forms.CharField(label=_("Note"), required=False, max_length=4000)

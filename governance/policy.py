@@ -61,6 +61,9 @@ class Permission(StrEnum):
     TEXT_ERASE = "text.erase"
     SITE_ADMINISTER = "site.administer"
 
+    BREAK_GLASS_OPEN = "break_glass.open"
+    BREAK_GLASS_REVIEW = "break_glass.review"
+
 
 class Role(StrEnum):
     """A named set of permissions that a person holds in the organisation or in one team."""
@@ -140,8 +143,9 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.GUEST: frozenset({P.TEAM_VIEW, P.USE_CASE_VIEW, P.MODEL_VIEW, P.MODEL_USE}) | _TALK,
     # A reviewer reads everything that can be put before them and decides; they build nothing, so that no one
     # can be asked to approve their own work by holding two hats at once.
-    Role.REVIEWER: _READ_ALL | {P.REVIEW_COMMENT, P.REVIEW_DECIDE, P.BASE_MODEL_ALLOW, P.MODEL_RETIRE},
-    Role.AUDITOR: _READ_ALL | {P.LEDGER_VIEW},
+    Role.REVIEWER: _READ_ALL
+    | {P.REVIEW_COMMENT, P.REVIEW_DECIDE, P.BASE_MODEL_ALLOW, P.MODEL_RETIRE, P.BREAK_GLASS_REVIEW},
+    Role.AUDITOR: _READ_ALL | {P.LEDGER_VIEW, P.BREAK_GLASS_REVIEW},
     # An administrator looks after people, teams and machines and has no say over approvals.
     Role.ADMINISTRATOR: _READ_ALL
     | {
@@ -154,8 +158,74 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
         P.BASE_MODEL_IMPORT,
         P.SITE_ADMINISTER,
         P.JOB_CONTROL,
+        P.BREAK_GLASS_OPEN,
     },
 }
+
+SUPERUSER_PERMISSIONS = frozenset({P.BREAK_GLASS_OPEN})
+"""All that a superuser may by being one: break the glass, which is alarmed, recorded, and reviewed by someone else."""
+
+
+class GlassLevel(StrEnum):
+    """How much an emergency access gives."""
+
+    READ = "read"
+    OPERATE = "operate"
+
+
+_GLASS_READ = _READ_ALL | {P.DATASET_DOWNLOAD, P.LEDGER_VIEW}
+
+BREAK_GLASS: dict[GlassLevel, frozenset[Permission]] = {
+    GlassLevel.READ: _GLASS_READ,
+    GlassLevel.OPERATE: _GLASS_READ | {P.JOB_CONTROL, P.DATASET_WITHDRAW, P.MODEL_RETIRE, P.MODEL_USE},
+}
+"""What emergency access gives: to look, and to stop what runs. Never to approve, give rights, or make anything new."""
+
+APPROVING = frozenset({P.REVIEW_DECIDE, P.BASE_MODEL_ALLOW})
+"""Permissions that let work pass. No emergency gives them, and nobody holds them together with the administration."""
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Two sets of roles that one person should not hold at once, and whether that is refused or only warned of.
+
+    A role in a team counts whichever team it is: roles that decide or audit are held in the whole organisation.
+    """
+
+    one: frozenset[Role]
+    other: frozenset[Role]
+    refused: bool
+    reason: str
+
+
+_DECIDING = frozenset(role for role, held in ROLE_PERMISSIONS.items() if held & APPROVING)
+_BUILDING = frozenset(
+    role
+    for role, held in ROLE_PERMISSIONS.items()
+    if role not in ORGANISATION_ROLES and held & {P.JOB_SUBMIT, P.DATASET_UPLOAD, P.MODEL_PUBLISH, P.USE_CASE_EDIT}
+)
+
+CONFLICTS: tuple[Conflict, ...] = (
+    Conflict(
+        frozenset({Role.ADMINISTRATOR}),
+        _DECIDING,
+        refused=True,
+        reason="An administrator has no say over approvals: whoever gives the roles must not decide as well.",
+    ),
+    Conflict(
+        frozenset({Role.AUDITOR}),
+        frozenset({Role.ADMINISTRATOR}) | _DECIDING,
+        refused=False,
+        reason="An auditor looks at what administrators and reviewers did; with both they would audit themselves.",
+    ),
+    Conflict(
+        _DECIDING,
+        _BUILDING,
+        refused=False,
+        reason="A reviewer who also builds in a team cannot decide what they asked for, and others may doubt the rest.",
+    ),
+)
+"""Pairs of roles that get in each other's way. What is not here may be held together."""
 
 SHAREABLE: dict[str, frozenset[Permission]] = {
     "projects.dataset": frozenset({P.DATASET_VIEW, P.DATASET_DOWNLOAD}),
@@ -211,10 +281,11 @@ _ADMIN = frozenset(
         P.SITE_ADMINISTER,
         P.BASE_MODEL_IMPORT,
         P.BASE_MODEL_ALLOW,
+        P.BREAK_GLASS_OPEN,
     }
 )
 _TRAIN = frozenset({P.JOB_SUBMIT, P.JOB_CONTROL})
-_REVIEW = frozenset({P.REVIEW_DECIDE, P.REVIEW_COMMENT})
+_REVIEW = frozenset({P.REVIEW_DECIDE, P.REVIEW_COMMENT, P.BREAK_GLASS_REVIEW})
 
 SCOPE_PERMISSIONS: dict[TokenScope, frozenset[Permission]] = {
     TokenScope.READ: _READ | {P.DATASET_DOWNLOAD},

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from governance.views import account, administration, ledger, reviews
+from governance.views import access_reviews, account, administration, break_glass, ledger, reviews
 
 app_name = "governance"
 
@@ -36,4 +36,15 @@ urlpatterns = [
     path("administration/people/<int:pk>/reactivate/", administration.reactivate, name="person_reactivate"),
     path("administration/people/<int:pk>/anonymise/", administration.anonymise, name="person_anonymise"),
     path("administration/roles/<int:pk>/revoke/", administration.revoke, name="role_revoke"),
+    path("access/<str:label>/<int:pk>/", access_reviews.who, name="access"),
+    path("access/<str:label>/<int:pk>/review/", access_reviews.open_, name="access_review_open"),
+    path("administration/access-reviews/", access_reviews.listing, name="access_reviews"),
+    path("administration/access-reviews/<int:pk>/", access_reviews.detail, name="access_review"),
+    path("administration/access-reviews/<int:pk>/items/<int:item>/", access_reviews.decide, name="access_decide"),
+    path("administration/access-reviews/<int:pk>/close/", access_reviews.close, name="access_review_close"),
+    path("administration/break-glass/", break_glass.listing, name="break_glasses"),
+    path("administration/break-glass/open/", break_glass.open_, name="break_glass_open"),
+    path("administration/break-glass/<int:pk>/", break_glass.detail, name="break_glass"),
+    path("administration/break-glass/<int:pk>/end/", break_glass.end, name="break_glass_end"),
+    path("administration/break-glass/<int:pk>/review/", break_glass.review, name="break_glass_review"),
 ]

@@ -50,18 +50,26 @@ _AREAS = (
 
 
 def navigation(request) -> dict:
-    """Return `nav` and `gatehouse_version` for base.html."""
+    """Return `nav`, `emergency` and `gatehouse_version` for base.html."""
     return {
         "nav": SimpleLazyObject(lambda: _navigation(request)),
+        "emergency": SimpleLazyObject(lambda: _emergency(request)),
         "gatehouse_version": settings.GATEHOUSE_VERSION,
     }
+
+
+def _emergency(request) -> list[access.Glass]:
+    """Return the emergency accesses that are open in the reader's session."""
+    user = getattr(request, "user", None)
+    return access.emergency_of(user) if user is not None else []
 
 
 def _navigation(request) -> Navigation:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return Navigation([], admin=False, compliance=False)
-    admin = access.organisation_allows(user, Permission.PERSON_MANAGE)
+    administers = access.organisation_allows(user, Permission.PERSON_MANAGE)
+    admin = administers or access.organisation_allows(user, Permission.BREAK_GLASS_OPEN)
     compliance = access.organisation_allows(user, Permission.COMPLIANCE_VIEW)
     waiting = 0
     if access.organisation_allows(user, Permission.REVIEW_DECIDE):
@@ -72,7 +80,8 @@ def _navigation(request) -> Navigation:
         Item(
             key=key,
             label=_(label),
-            url=url,
+            # A superuser without roles finds there the one thing that they may do.
+            url="/administration/break-glass/" if key == "admin" and not administers else url,
             icon=icon,
             current=request.path == "/" if key == "home" else request.path.startswith(paths),
             count=waiting if key == "reviews" else 0,

@@ -17,7 +17,7 @@ from django.utils import timezone
 from governance.actions import Action
 from governance.interfaces import credentials, declared, problems
 from governance.models import User
-from governance.services import access, ledger
+from governance.services import access, break_glass, ledger
 
 _OUR_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
@@ -71,6 +71,23 @@ class RequestContextMiddleware:
             response["Server-Timing"] = f'app;dur={spent:.1f}, cpu;dur={cpu:.1f}, db;desc="{queries.count}"'
         response["X-Request-Id"] = request.request_id
         credentials.rate_limit_headers(request, response)
+        return response
+
+
+class BreakGlassMiddleware:
+    """Let emergency access count, and record what a request did only because of it before the answer leaves."""
+
+    sync_capable, async_capable = True, False
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        """Answer, and put every use into the ledger; an answer whose use cannot be recorded is not given."""
+        with access.witness() as uses:
+            response = self.get_response(request)
+        if uses:
+            break_glass.note_use(actor=request.user, uses=uses, method=request.method, path=request.path)
         return response
 
 

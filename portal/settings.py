@@ -88,6 +88,8 @@ CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", "")
 BASE_URL = env("BASE_URL", f"http://{HOST}:{PORT}").rstrip("/")
 
 INSTALLED_APPS = [
+    # First, so that its `createsuperuser`, which records, is the one that is found.
+    "governance",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -105,7 +107,6 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "guardian",
     "rest_framework",
-    "governance",
     "projects",
     "training",
     "portal",
@@ -125,6 +126,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "portal.middleware.BreakGlassMiddleware",
     "portal.middleware.DefaultDenyMiddleware",
     "portal.middleware.RefusalMiddleware",
 ]
@@ -227,6 +229,10 @@ SILENCED_SYSTEM_CHECKS = [
     # guardian's backend answers has_perm(), which a superuser passes; rights are asked of governance.services.access.
     "guardian.W001",
 ]
+
+# Emergency access: how long one may last, and how soon after its end somebody else must have looked at it
+BREAK_GLASS_MAX_HOURS = env_int("BREAK_GLASS_MAX_HOURS", 8)
+BREAK_GLASS_REVIEW_DAYS = env_int("BREAK_GLASS_REVIEW_DAYS", 3)
 
 # The ledger
 LEDGER_KEY_FILE = Path(env("LEDGER_KEY_PATH", str(VAR / "ledger" / "ledger.key")))

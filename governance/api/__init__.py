@@ -2,12 +2,17 @@
 
 from rest_framework.routers import SimpleRouter
 
+from governance.api.access_reviews import Access, AccessReviews
 from governance.api.approvals import Approvals
+from governance.api.break_glass import BreakGlasses
 from governance.api.ledger import Ledger
 from governance.api.people import Me, People, Roles, Shares, Tokens
 
 router = SimpleRouter()
+router.register("access", Access, basename="access")
+router.register("access-reviews", AccessReviews, basename="access-review")
 router.register("approvals", Approvals, basename="approval")
+router.register("break-glass", BreakGlasses, basename="break-glass")
 router.register("ledger", Ledger, basename="ledger")
 router.register("people", People, basename="person")
 router.register("roles", Roles, basename="role")

@@ -118,6 +118,7 @@ class Roles(rest.ViewSet):
         "list": "signed_in",
         "retrieve": "signed_in",
         "create": "member.manage",
+        "preview": "member.manage",
         "destroy": "member.manage",
     }
     etag_fields = ("role", "scope_id", "expires_at")
@@ -157,6 +158,16 @@ class Roles(rest.ViewSet):
         """Give a role in a team (member.manage there) or in the organisation (person.manage)."""
         assignment = roles.grant(actor=request.user, **self.checked(serializers.GrantSerializer))
         return Response(self.get_serializer(assignment).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=serializers.GrantSerializer, responses=serializers.EffectSerializer)
+    @action(detail=False, methods=["post"], pagination_class=None)
+    def preview(self, request):
+        """Tell what giving the role would do: what is new, what they would see, what is in the way. Changes nothing."""
+        given = self.checked(serializers.GrantSerializer)
+        team = given["team"]
+        access.require(request.user, Permission.MEMBER_MANAGE if team else Permission.PERSON_MANAGE, team)
+        effect = roles.effect(user=given["user"], role=given["role"], team=team)
+        return Response(serializers.EffectSerializer(effect).data)
 
     @extend_schema(responses={204: None})
     def destroy(self, request, pk=None):

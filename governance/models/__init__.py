@@ -1,6 +1,8 @@
 """What one row means on the ground floor: people, roles, tokens, approvals and the ledger."""
 
+from governance.models.access_reviews import AccessReview, AccessReviewItem
 from governance.models.approvals import ApprovalComment, ApprovalRequest, Decision
+from governance.models.break_glass import BreakGlass
 from governance.models.ledger import (
     Anchor,
     Checkpoint,
@@ -18,10 +20,13 @@ from governance.models.tokens import ApiToken, IdempotencyKey
 from governance.models.users import User
 
 __all__ = [
+    "AccessReview",
+    "AccessReviewItem",
     "Anchor",
     "ApiToken",
     "ApprovalComment",
     "ApprovalRequest",
+    "BreakGlass",
     "Checkpoint",
     "Decision",
     "ErasableText",

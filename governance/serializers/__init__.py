@@ -1,5 +1,13 @@
 """The shape of what programs read and send about approvals, the ledger, people, roles, shares and tokens."""
 
+from governance.serializers.access_reviews import (
+    AccessDecisionSerializer,
+    AccessReviewDetailSerializer,
+    AccessReviewItemSerializer,
+    AccessReviewSerializer,
+    HeldSerializer,
+    NewAccessReviewSerializer,
+)
 from governance.serializers.approvals import (
     ApprovalDetailSerializer,
     ApprovalSerializer,
@@ -9,6 +17,11 @@ from governance.serializers.approvals import (
     DecisionSerializer,
     DifferenceSerializer,
     PartSerializer,
+)
+from governance.serializers.break_glass import (
+    BreakGlassSerializer,
+    NewBreakGlassSerializer,
+    ReviewBreakGlassSerializer,
 )
 from governance.serializers.ledger import (
     AnchorSerializer,
@@ -23,6 +36,7 @@ from governance.serializers.ledger import (
     VerificationSerializer,
 )
 from governance.serializers.people import (
+    EffectSerializer,
     GrantSerializer,
     MadePersonSerializer,
     MadeTokenSerializer,
@@ -39,10 +53,15 @@ from governance.serializers.people import (
 )
 
 __all__ = [
+    "AccessDecisionSerializer",
+    "AccessReviewDetailSerializer",
+    "AccessReviewItemSerializer",
+    "AccessReviewSerializer",
     "AnchorSerializer",
     "AnonymiseSerializer",
     "ApprovalDetailSerializer",
     "ApprovalSerializer",
+    "BreakGlassSerializer",
     "CheckSerializer",
     "CheckpointSerializer",
     "CommentSerializer",
@@ -50,13 +69,17 @@ __all__ = [
     "DecideSerializer",
     "DecisionSerializer",
     "DifferenceSerializer",
+    "EffectSerializer",
     "EntryDetailSerializer",
     "EntrySerializer",
     "EraseSerializer",
     "GrantSerializer",
+    "HeldSerializer",
     "MadePersonSerializer",
     "MadeTokenSerializer",
     "MeSerializer",
+    "NewAccessReviewSerializer",
+    "NewBreakGlassSerializer",
     "NewPersonSerializer",
     "NewShareSerializer",
     "NewTokenSerializer",
@@ -65,6 +88,7 @@ __all__ = [
     "ReasonSerializer",
     "ReceiptRowSerializer",
     "ReceiptSerializer",
+    "ReviewBreakGlassSerializer",
     "RoleSerializer",
     "ShareSerializer",
     "TeamField",

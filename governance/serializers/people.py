@@ -85,6 +85,34 @@ class GrantSerializer(serializers.Serializer):
         return super().get_fields() | {"team": TeamField(required=False, allow_null=True, default=None)}
 
 
+class ConflictSerializer(serializers.Serializer):
+    """A role held already that gets in the way, and whether that is refused or only warned of."""
+
+    refused = serializers.BooleanField(read_only=True)
+    reason = serializers.CharField(read_only=True)
+
+
+class SeenSerializer(serializers.Serializer):
+    """How many things of one kind would be seen; counting stops at 10,001."""
+
+    kind = serializers.CharField(read_only=True)
+    count = serializers.IntegerField(read_only=True)
+
+
+class EffectSerializer(serializers.Serializer):
+    """What giving a role would do, before it is given."""
+
+    new = serializers.ListField(child=serializers.CharField(), read_only=True)
+    already = serializers.ListField(child=serializers.CharField(), read_only=True)
+    sees = serializers.SerializerMethodField()
+    conflicts = ConflictSerializer(many=True, read_only=True)
+    refused = serializers.BooleanField(read_only=True)
+
+    def get_sees(self, effect) -> SeenSerializer(many=True):
+        """Return how many of each kind."""
+        return [{"kind": kind, "count": count} for kind, count in effect.sees]
+
+
 class ShareSerializer(serializers.ModelSerializer):
     """One object opened to one person until a date."""
 

@@ -2,27 +2,37 @@
 
 A page or an endpoint never decides by itself. It loads objects through `Model.objects.visible_to(user)`, which ends
 here, and acts through a service, which calls `require`. Rights come from `governance.policy` alone; a superuser has
-none by being one.
+none by being one, but that of breaking the glass. What emergency access gives is given only inside `witness()`, whose
+holder records it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
 
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import Permission as PermissionRow
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q
+from django.db.models import BigIntegerField, F, Q, Value
 from django.utils import timezone
 from guardian.models import UserObjectPermission
 from guardian.shortcuts import assign_perm, remove_perm
 
-from governance.models import RoleAssignment, Share
+from governance.models import BreakGlass, RoleAssignment, Share
 from governance.policy import (
+    BREAK_GLASS,
     ORGANISATION_ROLES,
     ROLE_PERMISSIONS,
     SCOPE_PERMISSIONS,
     SHAREABLE,
+    SUPERUSER_PERMISSIONS,
+    GlassLevel,
     Permission,
     Role,
     TokenScope,
@@ -43,6 +53,34 @@ class Denied(PermissionDenied):
         self.subject = subject
 
 
+@dataclass(frozen=True)
+class Glass:
+    """One emergency access that was open when the person's rights were read."""
+
+    pk: int
+    level: GlassLevel
+    scope_id: int | None
+    expires_at: datetime
+
+
+_uses: ContextVar[set[tuple[int, str]] | None] = ContextVar("uses of emergency access", default=None)
+
+
+@contextmanager
+def witness() -> Iterator[set[tuple[int, str]]]:
+    """Let emergency access count within the block and yield what it was used for, as (id of the access, permission).
+
+    Whoever opens the block must record what it yields. Outside of one, as in a worker or a shell, emergency access
+    gives nothing: it cannot be used where nobody would write it down.
+    """
+    uses: set[tuple[int, str]] = set()
+    token = _uses.set(uses)
+    try:
+        yield uses
+    finally:
+        _uses.reset(token)
+
+
 class _Grants:
     """What one person holds, read once per request: permissions in the organisation and per team, single shares."""
 
@@ -52,13 +90,17 @@ class _Grants:
         self.teams: dict[int, set[str]] = {}
         self.shared: dict[tuple[int, str], set[int]] = {}
         self.roles: set[tuple[str, int | None]] = set()
+        self.glass: list[Glass] = []
         if not (user.is_authenticated and user.is_active):
             return
+        if user.is_superuser:
+            self.organisation |= SUPERUSER_PERMISSIONS
         live: dict[int, set[str]] = {}
         lapsed = False
-        for role, scope_id, expires_at in RoleAssignment.objects.filter(user=user).values_list(
-            "role", "scope_id", "expires_at"
-        ):
+        for role, scope_id, expires_at, glass in _held(user, now):
+            if glass:
+                self.glass.append(Glass(glass, GlassLevel(role), scope_id, expires_at))
+                continue
             if expires_at is not None and expires_at <= now:
                 lapsed = True
                 continue
@@ -90,6 +132,16 @@ class _Grants:
         self.shared = {key: held & live[key] for key, held in self.shared.items() if key in live}
 
 
+def _held(user, now):
+    """Return (role, team, end, 0) of each assignment of the person, (level, team, end, id) of each emergency access."""
+    number = BigIntegerField()
+    assigned = RoleAssignment.objects.filter(user=user).order_by()
+    assigned = assigned.values_list("role", "scope_id", "expires_at", Value(0, output_field=number))
+    opened = BreakGlass.objects.filter(person=user, ended_at=None, expires_at__gt=now).order_by()
+    # One statement for both: every request asks it.
+    return assigned.union(opened.values_list("level", "scope_id", "expires_at", F("pk")), all=True)
+
+
 def scope_model():
     """Return the model whose rows are the teams that a role can be held in."""
     return apps.get_model(settings.GATEHOUSE_SCOPE_MODEL)
@@ -117,10 +169,43 @@ def _token_allows(user, permission: Permission, scope_id: int | None) -> bool:
     return token_permits(user, permission) and (token.scope_id is None or scope_id == token.scope_id)
 
 
+def emergency_of(user) -> list[Glass]:
+    """Return the emergency accesses of the person that are open now, the longest first; none for who uses a token."""
+    if not user.is_authenticated or getattr(user, "token", None) is not None:
+        return []
+    now = timezone.now()
+    return sorted((g for g in _grants(user).glass if g.expires_at > now), key=lambda g: g.expires_at, reverse=True)
+
+
+def _through_glass(user, permission: Permission, scope_id: int | None) -> bool:
+    """Return whether emergency access gives this, and note that it was relied on; nothing where nobody records it."""
+    uses = _uses.get()
+    if uses is None:
+        return False
+    for glass in emergency_of(user):
+        if glass.scope_id in {None, scope_id} and permission in BREAK_GLASS[glass.level]:
+            uses.add((glass.pk, permission.value))
+            return True
+    return False
+
+
 def organisation_allows(user, permission: Permission | str) -> bool:
     """Return whether `user` holds the permission in the whole organisation."""
     permission = Permission(permission)
-    return permission in _grants(user).organisation and _token_allows(user, permission, None)
+    if permission in _grants(user).organisation and _token_allows(user, permission, None):
+        return True
+    return _through_glass(user, permission, None)
+
+
+def _teams(user, permission: Permission) -> set[int]:
+    """Return the teams in which the person holds the permission by a role there, or by emergency access to them."""
+    found = {
+        team
+        for team, held in _grants(user).teams.items()
+        if permission in held and _token_allows(user, permission, team)
+    }
+    opened = {glass.scope_id for glass in emergency_of(user) if glass.scope_id is not None} - found
+    return found | {team for team in opened if _through_glass(user, permission, team)}
 
 
 def scope_ids(user, permission: Permission | str) -> set[int]:
@@ -129,12 +214,9 @@ def scope_ids(user, permission: Permission | str) -> set[int]:
     With a token that is limited to one team this is at most that team, also for what is held in the organisation.
     """
     permission = Permission(permission)
-    grants = _grants(user)
-    found = {
-        team for team, held in grants.teams.items() if permission in held and _token_allows(user, permission, team)
-    }
+    found = _teams(user, permission)
     token = getattr(user, "token", None)
-    if token is not None and token.scope_id is not None and permission in grants.organisation:
+    if token is not None and token.scope_id is not None and permission in _grants(user).organisation:
         # Held everywhere, carried by a token for one team: there, and nowhere else.
         found |= {token.scope_id} if _token_allows(user, permission, token.scope_id) else set()
     return found
@@ -162,7 +244,9 @@ def allows(user, permission: Permission | str, subject=None) -> bool:
         return True
     if scope_id is not None and permission in grants.teams.get(scope_id, ()):
         return True
-    return hasattr(subject, "_meta") and subject.pk in _shared_ids(user, permission, type(subject))
+    if hasattr(subject, "_meta") and subject.pk in _shared_ids(user, permission, type(subject)):
+        return True
+    return _through_glass(user, permission, scope_id)
 
 
 def require(actor, permission: Permission | str, subject=None) -> None:
@@ -253,12 +337,7 @@ def visible(
         return queryset.none()
     if user.is_service or (everywhere and organisation_allows(user, permission)):
         return queryset
-    held_in = _grants(user).teams.items()
-    teams = (
-        scope_ids(user, permission)
-        if everywhere
-        else {team for team, held in held_in if permission in held and _token_allows(user, permission, team)}
-    )
+    teams = scope_ids(user, permission) if everywhere else _teams(user, permission)
     token = getattr(user, "token", None)
     rule = Q(**{f"{scope}__in": teams})
     shared = _shared_ids(user, permission, queryset.model)
@@ -336,3 +415,94 @@ def revoke_object(user, permission: Permission, subject) -> None:
     row = PermissionRow.objects.get(content_type=ContentType.objects.get_for_model(subject), codename=permission.value)
     remove_perm(row, user, subject)
     forget(user)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Why a person may see something, since when, by whose hand and until when; `person` is None for everybody.
+
+    `source` is the row that gives it, and None where no row can be taken away: it is theirs, or open to everybody.
+    """
+
+    person: object
+    via: str
+    words: str
+    since: datetime | None = None
+    granted_by: object = None
+    until: datetime | None = None
+    source: object = None
+    everywhere: bool = False
+
+
+def reviewable(label: str):
+    """Return the model of this label if it is one whose readers can be listed (it says `SEEN_WITH`), else None."""
+    try:
+        model = apps.get_model(label)
+    except (LookupError, ValueError):
+        return None
+    return model if getattr(model, "SEEN_WITH", None) else None
+
+
+def who_sees(subject) -> list[Held]:
+    """Return everyone who may see the subject now, and why; a person with two reasons is there twice.
+
+    The answer to the same question as `visible_to`, asked the other way round; a test compares the two. Costs three
+    queries, and what the subject's own `seen_besides` costs.
+    """
+    permission = Permission(subject.SEEN_WITH)
+    scope_id = scope_id_of(subject)
+    giving = [role for role in Role if permission in ROLE_PERMISSIONS[role]]
+    everywhere = Q(scope_id=None, role__in=[role.value for role in giving if role in ORGANISATION_ROLES])
+    there = Q(scope_id=scope_id, role__in=[role.value for role in giving if role not in ORGANISATION_ROLES])
+    rule = everywhere | there if scope_id is not None else everywhere
+    active = {"user__is_active": True, "user__is_service": False}
+    assigned = RoleAssignment.objects.live().filter(rule, **active).select_related("user", "granted_by")
+    found = [
+        Held(
+            person=row.user,
+            via="role",
+            words=row.get_role_display(),
+            since=row.granted_at,
+            granted_by=row.granted_by,
+            until=row.expires_at,
+            source=row,
+            everywhere=row.scope_id is None,
+        )
+        for row in assigned.order_by("user__email", "scope_id", "role")
+    ]
+    if permission in SHAREABLE.get(subject._meta.label_lower, ()):
+        shared = Share.objects.live().filter(
+            content_type=ContentType.objects.get_for_model(subject),
+            object_id=subject.pk,
+            permission=permission.value,
+            **active,
+        )
+        found += [
+            Held(row.user, "share", row.purpose, row.granted_at, row.granted_by, row.expires_at, row)
+            for row in shared.select_related("user", "granted_by").order_by("user__email")
+        ]
+    levels = [level.value for level, held in BREAK_GLASS.items() if permission in held]
+    opened = BreakGlass.objects.live().filter(
+        Q(scope_id=None) | Q(scope_id=scope_id), level__in=levels, person__is_active=True
+    )
+    found += [
+        Held(
+            row.person,
+            "emergency",
+            row.get_level_display(),
+            row.opened_at,
+            row.person,
+            row.expires_at,
+            row,
+            row.scope_id is None,
+        )
+        for row in opened.select_related("person").order_by("person__email")
+    ]
+    besides = getattr(subject, "seen_besides", None)
+    if besides is not None:
+        found += [
+            Held(person, "own" if person is not None else "everybody", words, since)
+            for person, words, since in besides()
+            if person is None or person.is_active
+        ]
+    return found

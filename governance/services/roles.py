@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
+from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.utils import timezone
 
 from governance.actions import Action
+from governance.interfaces.paging import CappedCount
 from governance.models import RoleAssignment, Share, User
-from governance.policy import ORGANISATION_ROLES, SHAREABLE, Permission, Role
+from governance.policy import CONFLICTS, ORGANISATION_ROLES, ROLE_PERMISSIONS, SHAREABLE, Conflict, Permission, Role
 from governance.services import access, ledger
 
 
@@ -22,14 +25,67 @@ class Invalid(ValueError):
         self.field = field
 
 
+@dataclass(frozen=True)
+class Effect:
+    """What giving a role would do: what is new, what is held already, what will be seen, what is in the way.
+
+    `sees` is (name of the kind of thing, how many, at most CappedCount's cap) of what the role newly shows.
+    """
+
+    new: list[str]
+    already: list[str]
+    sees: list[tuple[str, int]]
+    conflicts: list[Conflict]
+
+    @property
+    def refused(self) -> bool:
+        """Return whether the role cannot be given at all."""
+        return any(conflict.refused for conflict in self.conflicts)
+
+
+def effect(*, user: User, role: Role | str, team=None) -> Effect:
+    """Return what giving `user` the role would change, without doing it. Costs two queries."""
+    role = Role(role)
+    held = list(RoleAssignment.objects.live().filter(user=user))
+    scope_id = team.pk if team is not None else None
+    has = set().union(*(ROLE_PERMISSIONS[Role(h.role)] for h in held if h.scope_id in {None, scope_id}))
+    gives = ROLE_PERMISSIONS[role]
+    seen = {}
+    for model in apps.get_models():
+        permission = getattr(model, "SEEN_WITH", None)
+        if permission is not None and permission in gives - has:
+            rows = model.objects.all()
+            if scope_id is not None:
+                rows = rows.filter(**{"pk" if model is access.scope_model() else "team_id": scope_id})
+            seen[str(model._meta.verbose_name_plural)] = CappedCount(rows)
+    counted = User.objects.filter(pk=user.pk).values(**{f"n{i}": count for i, count in enumerate(seen.values())}).get()
+    return Effect(
+        new=sorted(permission.value for permission in gives - has),
+        already=sorted(permission.value for permission in gives & has),
+        sees=list(zip(seen, counted.values(), strict=True)) if seen else [],
+        conflicts=conflicts({Role(h.role) for h in held}, role),
+    )
+
+
+def conflicts(held: set[Role], role: Role) -> list[Conflict]:
+    """Return the conflicts that `role` would have with roles held already; one that is refused comes first."""
+    found = [
+        conflict
+        for conflict in CONFLICTS
+        if (role in conflict.one and held & conflict.other - {role})
+        or (role in conflict.other and held & conflict.one - {role})
+    ]
+    return sorted(found, key=lambda conflict: not conflict.refused)
+
+
 @transaction.atomic
 def grant(
     *, actor: User, user: User, role: Role | str, team=None, expires_at: datetime | None = None
 ) -> RoleAssignment:
     """Give `user` the role in `team` (or in the organisation) and return the assignment, also if it was there.
 
-    Raises Denied without member.manage in the team (person.manage for the organisation), Invalid for a role that does
-    not belong there or a guest without an end date.
+    Raises Denied without member.manage in the team (person.manage for the organisation) and for a role that conflicts
+    with one they hold; Invalid for a role that does not belong there or a guest without an end date.
     """
     if role not in set(Role):
         raise Invalid(f"There is no role “{role}”; choose from {', '.join(Role)}.", field="role")
@@ -52,6 +108,17 @@ def grant(
         raise Invalid("A guest needs an end date.", field="expires_at")
     if expires_at is not None and expires_at <= timezone.now():
         raise Invalid("The end date is in the past.", field="expires_at")
+    # Two grants at once must not each miss the other's role.
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    held = {Role(held) for held in RoleAssignment.objects.live().filter(user=user).values_list("role", flat=True)}
+    for conflict in conflicts(held, role):
+        if conflict.refused:
+            name = role.value.replace("_", " ")
+            raise access.Denied(
+                f"{user} cannot be {name} with the roles they hold. {conflict.reason} Take the other role away first.",
+                code="conflicting_roles",
+                subject=user,
+            )
     assignment, created = RoleAssignment.objects.get_or_create(
         user=user,
         role=role.value,

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from governance.forms import AnonymiseForm, DeactivateForm, PersonForm, RoleGrantForm, permissions_of, role_choices
+from governance.forms import AnonymiseForm, DeactivateForm, PersonForm, RoleGrantForm, role_choices
 from governance.interfaces import bulk, listings
 from governance.interfaces.declared import declares
 from governance.lists import PEOPLE
@@ -134,16 +134,8 @@ def grant(request, pk):
         return _person(request, user, grant=form, status=422)
     arguments = form.arguments()
     if "confirmed" not in request.POST:
-        new = set(permissions_of(arguments["role"]))
-        scope_id = arguments["team"].pk if arguments["team"] else None
-        has = {
-            permission
-            for assignment in user.role_assignments.live()
-            if assignment.scope_id in {None, scope_id}
-            for permission in permissions_of(assignment.role)
-        }
-        label = dict(role_choices())[arguments["role"]].lower()
-        preview = {**arguments, "label": label, "new": sorted(new - has), "already": sorted(new & has)}
+        effect = roles.effect(user=user, role=arguments["role"], team=arguments["team"])
+        preview = {**arguments, "label": dict(role_choices())[arguments["role"]].lower(), "effect": effect}
         return _person(request, user, grant=form, preview=preview)
     try:
         assignment = roles.grant(actor=request.user, **arguments)

@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from governance.models.governed import Exempt, Governed
 from governance.policy import Permission
 from governance.services import access
 from projects.models import Team
@@ -50,6 +51,7 @@ class SavedView(models.Model):
     changed_at = models.DateTimeField(default=timezone.now)
 
     objects = SavedViewQuerySet.as_manager()
+    governed = Governed()
 
     class Meta:
         ordering = ["name", "id"]
@@ -81,6 +83,8 @@ class UsualView(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="usual_views")
     listing = models.CharField(max_length=40)
     view = models.ForeignKey(SavedView, models.CASCADE, related_name="usual_for")
+
+    governed = Exempt("With which view a person starts is their own convenience; it shows them nothing new.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["user", "listing"], name="one_usual_view_per_list")]

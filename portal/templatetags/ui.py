@@ -94,6 +94,17 @@ STATUSES: dict[str, tuple[str, Any, str]] = {
     "verified": ("shield", gettext_lazy("Verified"), "good"),
     "significant": ("check", gettext_lazy("Significant"), "good"),
     "not_significant": ("minus", gettext_lazy("Not significant"), "neutral"),
+    # emergency access, and reviews of who holds what
+    "in_force": ("warning", gettext_lazy("In force"), "bad"),
+    "to_review": ("clock", gettext_lazy("To be reviewed"), "info"),
+    "overdue": ("warning", gettext_lazy("Overdue"), "bad"),
+    "justified": ("check-circle", gettext_lazy("Justified"), "good"),
+    "not_justified": ("x-circle", gettext_lazy("Not justified"), "bad"),
+    "undecided": ("clock", gettext_lazy("Not decided"), "info"),
+    "kept": ("check-circle", gettext_lazy("Kept"), "good"),
+    "taken_away": ("x-circle", gettext_lazy("Taken away"), "bad"),
+    "ended": ("minus", gettext_lazy("Ended meanwhile"), "neutral"),
+    "closed": ("check-circle", gettext_lazy("Closed"), "neutral"),
     # classification of data
     "public": ("eye", gettext_lazy("Public"), "neutral"),
     "internal": ("lock", gettext_lazy("Internal"), "info"),

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST
 
 from governance.interfaces.declared import declares
 from governance.interfaces.paging import CappedCount
-from governance.models import ApprovalRequest, User
+from governance.models import AccessReview, ApprovalRequest, BreakGlass, User
 from governance.policy import Permission
 from governance.services import access
 from portal import welcome as tickets
@@ -68,6 +68,10 @@ def _numbers(user) -> dict:
         "datasets": Dataset.objects.visible_to(user),
         "versions": ModelVersion.objects.visible_to(user),
         "published": RegisteredModel.objects.usable_by(user),
+        "emergencies": BreakGlass.objects.to_review_by(user),
+        "overdue_emergencies": BreakGlass.objects.to_review_by(user).overdue(),
+        "reviews_to_do": AccessReview.objects.to_do_by(user),
+        "overdue_reviews": AccessReview.objects.to_do_by(user).overdue(),
     }
     one = User.objects.filter(pk=user.pk).values(**{name: CappedCount(rows) for name, rows in counted.items()})
     return one.get()

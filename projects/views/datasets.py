@@ -132,6 +132,7 @@ def _page(request, dataset: Dataset, form: ShareForm | None = None, status: int 
         "versions": dataset.versions.select_related("created_by").defer(*HEAVY)[:VERSIONS],
         "shares": shares[:100],
         "may_share": may_share,
+        "may_see_access": access.allows(user, Permission.TEAM_VIEW, dataset),
         "may_edit": access.allows(user, Permission.DATASET_EDIT, dataset),
         "may_upload": access.allows(user, Permission.DATASET_UPLOAD, dataset),
         "form": form or (ShareForm(user=user, suggestions_url=suggestions()) if may_share else None),

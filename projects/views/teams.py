@@ -82,7 +82,7 @@ def _suggestions() -> str:
     return reverse("projects:people_suggestions")
 
 
-def _team_page(request, team: Team, form: MemberForm | None = None, status: int = 200):
+def _team_page(request, team: Team, form: MemberForm | None = None, status: int = 200, preview: dict | None = None):
     user = request.user
     may_manage = access.allows(user, Permission.MEMBER_MANAGE, team)
     assignments = (
@@ -96,9 +96,11 @@ def _team_page(request, team: Team, form: MemberForm | None = None, status: int 
         "team": team,
         "members": members,
         "may_manage": may_manage,
+        "may_see_access": access.allows(user, Permission.TEAM_VIEW, team),
         "may_edit": access.allows(user, Permission.TEAM_EDIT, team),
         "may_register": access.allows(user, Permission.DATASET_REGISTER, team),
         "form": form or (MemberForm(user=user, suggestions_url=_suggestions()) if may_manage else None),
+        "preview": preview,
         "use_cases": UseCase.objects.visible_to(user).filter(team=team).select_related("owner")[:NEWEST],
         "datasets": Dataset.objects.visible_to(user).filter(team=team).select_related("steward")[:NEWEST],
     }
@@ -151,11 +153,16 @@ def edit(request, slug):
 @declares("member.manage")
 @require_POST
 def grant(request, slug):
-    """Give a person a role in the team."""
+    """Give a person a role in the team: first show what comes with it, and after that is confirmed do it."""
     team = _team(request, slug)
+    access.require(request.user, Permission.MEMBER_MANAGE, team)
     form = MemberForm(request.POST, user=request.user, suggestions_url=_suggestions())
     if form.is_valid():
         chosen = form.cleaned_data
+        if "confirmed" not in request.POST:
+            effect = roles.effect(user=chosen["person"], role=chosen["role"], team=team)
+            preview = {"person": chosen["person"], "role": chosen["role"].replace("_", " "), "effect": effect}
+            return _team_page(request, team, form, preview=preview)
         made = form.attempt(
             roles.grant, user=chosen["person"], role=chosen["role"], team=team, expires_at=end_of(chosen["until"])
         )

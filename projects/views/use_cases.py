@@ -15,7 +15,8 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from governance.interfaces import bulk, listings
 from governance.interfaces.declared import declares
 from governance.models import ApprovalRequest, Decision
-from governance.policy import Gate
+from governance.policy import Gate, Permission
+from governance.services import access
 from projects.forms import MoveForm, ProposalForm, UseCaseFilter, UseCaseForm
 from projects.lists import USE_CASES
 from projects.models import DatasetClearance, StrategicGoal, UseCase
@@ -205,6 +206,7 @@ def frame(request, use_case: UseCase, section: str) -> dict:
         "allowed_moves": allowed,
         "primary": next((move for move in allowed if move["target"] == first), None),
         "other_moves": [move for move in allowed if move["target"] not in {first, Stage.SUBMITTED}],
+        "may_see_access": access.allows(request.user, Permission.TEAM_VIEW, use_case),
         "may_edit": use_cases.may_edit(request.user, use_case) and Stage(use_case.stage) not in use_cases.FIXED,
     }
 

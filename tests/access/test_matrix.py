@@ -29,6 +29,8 @@ THIRD_PARTY = ("allauth.", "django.", "drf_spectacular.")
 OF_NO_TEAM = {"field", "part", "act", "path", "ticket", "recipe"}
 # Everyone in the organisation may look at these, whoever made them.
 FOR_EVERYBODY = ("base-models/", "goals/", "api/v1/base-models", "api/v1/goals", "api/v1/recipes", "welcome/")
+# Unsafe only in its method, and why nothing is recorded where it is allowed.
+CHANGES_NOTHING: dict[str, str] = {}
 # Refused in this state of the object, to anyone.
 WRONG_STATE = ("api/v1/datasets/1/versions/1/preview",)
 
@@ -85,6 +87,7 @@ def address(route: Route, side: Side, world: World) -> str:
         "jobs": side.job, "dataset-versions": side.version, "publications": side.publication,
         "members": side.assignment, "me": side.owner, "views": side.view, "saved-views": side.view,
         "evaluations": getattr(side.job, "evaluation", None), "versions": side.model_version,
+        "access": side.dataset, "break-glass": side.glass, "access-reviews": side.access_review,
     }  # fmt: skip
     values = {
         "slug": side.team.slug, "team": side.team.slug, "number": "1", "file": "README.md", "part": "objectives",
@@ -92,13 +95,16 @@ def address(route: Route, side: Side, world: World) -> str:
         "field": "use_case", "row": str(side.draft.objectives.first().pk), "act": "suspend", "ticket": "forged",
         "dataset": str(side.dataset.pk),
         "name": side.dataset.name if "datasets/" in pattern else side.model.name,
-        "recipe": "sequence_classification",
+        "recipe": "sequence_classification", "label": "projects.dataset",
+        "item": str(side.access_review.items.first().pk),
     }  # fmt: skip
 
     def fill(match: re.Match) -> str:
         name = match["django"] or match["regex"]
         if "recipes/" in pattern:
             return values["recipe"]
+        if name == "pk" and pattern.startswith("access/"):
+            return str(side.dataset.pk)
         if name in values:
             return values[name]
         before = [word for word in pattern[: match.start()].split("/") if word and "<" not in word]
@@ -114,6 +120,10 @@ def _entry_of(side: Side) -> LedgerEntry:
     return LedgerEntry.objects.filter(scope_id=side.team.pk).earliest("pk")
 
 
+def _does_nothing(url: str) -> bool:
+    return any(re.fullmatch(pattern, url) for pattern in CHANGES_NOTHING)
+
+
 @pytest.fixture
 def world(db, tmp_path) -> World:
     """Return the two teams."""
@@ -121,17 +131,25 @@ def world(db, tmp_path) -> World:
 
 
 def ask(client: Client, method: str, url: str, body: dict | None = None) -> int:
-    """Return the status of one request, all of whose effects are taken back."""
+    """Return the status of one request, all of whose effects are taken back; unsafe ones are looked for in the ledger.
+
+    Raises AssertionError where an act or a refusal left no entry. What is not valid (400, 422), or came without saying
+    which state it was made against (412, 428), is neither.
+    """
     call = getattr(client, method)
     if method != "get":
         call = partial(call, content_type="application/json") if url.startswith("/api/") else call
     with transaction.atomic():
+        before = LedgerEntry.objects.count() if method != "get" else 0
         response = call(url, body or {}) if method != "get" else call(url)
         status, location = response.status_code, response.headers.get("Location", "")
         if response.streaming:
             # What a real server closes at the end; response.close() would also end the test's own transaction.
             for closer in response._resource_closers:
                 closer()
+        if method != "get" and status < 500 and status not in {400, 412, 415, 422, 428} and not _does_nothing(url):
+            made = LedgerEntry.objects.count() - before
+            assert made > 0, f"{method.upper()} {url} answered {status} and left no entry in the ledger"
         transaction.set_rollback(True)
     return 401 if status == 302 and "/account/login" in location else status
 

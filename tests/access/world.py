@@ -8,9 +8,9 @@ from pathlib import Path
 
 from django.utils import timezone
 
-from governance.models import ApprovalRequest, RoleAssignment, Share, User
+from governance.models import AccessReview, ApprovalRequest, BreakGlass, RoleAssignment, Share, User
 from governance.policy import ORGANISATION_ROLES, ROLE_PERMISSIONS, Permission, Role
-from governance.services import access, people, roles, tokens
+from governance.services import access, access_reviews, break_glass, people, roles, tokens
 from portal.models import SavedView
 from portal.services import saved_views
 from projects.models import Repository, StrategicGoal, Team
@@ -87,6 +87,8 @@ class Side:
     approval: ApprovalRequest
     token: object
     view: SavedView
+    glass: BreakGlass
+    access_review: AccessReview
 
 
 def make_side(slug: str, *, administrator: User, reviewer: User, base_model) -> Side:
@@ -162,9 +164,15 @@ def make_side(slug: str, *, administrator: User, reviewer: User, base_model) -> 
     token, _secret = tokens.create(actor=owner, user=owner, name="laptop", scopes=["read"], days=5)
     approval = ApprovalRequest.objects.about(waiting).open().get()
     view = saved_views.save(actor=owner, listing="use-cases", name=f"Ours in {slug}", audience="team", team=team)
+    glass = break_glass.open(
+        actor=administrator, level="operate", team=team, hours=1, reason="The queue stands still and nobody answers."
+    )
+    review = access_reviews.open(
+        actor=owner, subject=dataset, owner=owner, due_on=timezone.localdate() + datetime.timedelta(days=14)
+    )
     return Side(
         team, owner, member, assignment, use_case, waiting, dataset, version, share, job, model, model_version,
-        publication, approval, token, view,
+        publication, approval, token, view, glass, review,
     )  # fmt: skip
 
 

@@ -349,7 +349,9 @@ def test_an_administrator_creates_a_team_and_names_its_owner(as_, frank, eve):
     client = as_(frank)
     client.post(page("team_new"), {"name": "Finance", "slug": "finance", "description": ""})
     answer = client.post(
-        page("team_grant", "finance"), {"person": "eve@example.org", "role": "team_owner"}, follow=True
+        page("team_grant", "finance"),
+        {"person": "eve@example.org", "role": "team_owner", "confirmed": "1"},
+        follow=True,
     )
 
     assert RoleAssignment.objects.filter(user=eve, role="team_owner", scope_id=Team.objects.get().pk).exists()

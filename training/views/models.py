@@ -134,6 +134,7 @@ def _frame(request, model: RegisteredModel, tab: str) -> dict:
         "try_url": reverse("portal:try_model", args=[model.team.slug, model.name]),
         "may_publish": access.allows(user, Permission.MODEL_PUBLISH, model),
         "may_suspend": may_retire and champion is not None,
+        "may_see_access": access.allows(user, Permission.TEAM_VIEW, model),
         "retirable": (champion or (stopped if stopped and stopped.state == "suspended" else None))
         if may_retire
         else None,

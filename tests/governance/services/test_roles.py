@@ -8,7 +8,7 @@ from guardian.models import UserObjectPermission
 
 from governance.actions import Action
 from governance.models import LedgerEntry, RoleAssignment, Share, User
-from governance.policy import ROLE_PERMISSIONS, Role
+from governance.policy import APPROVING, ROLE_PERMISSIONS, Role
 from governance.services import access, roles
 from tests.personas import make_person, make_role
 
@@ -170,3 +170,47 @@ def test_a_share_is_given_and_ended_by_who_may_share(alice, bob, carol, eve, fra
     assert not UserObjectPermission.objects.filter(user=eve).exists()
     entry = LedgerEntry.objects.filter(action=Action.OBJECT_SHARED).first()
     assert b"Look." not in bytes(entry.canonical)
+
+
+# What a role would do, and what gets in its way
+
+
+def test_the_effect_of_a_role_is_told_before_it_is_given(alice, bob, eve, team, other_team, dataset):
+    told = roles.effect(user=eve, role=Role.DATA_STEWARD, team=team)
+    assert "dataset.upload" in told.new
+    assert dict(told.sees)["datasets"] == 1
+    assert dict(told.sees)["teams"] == 1
+    assert told.conflicts == []
+    assert not told.refused
+    assert dict(roles.effect(user=eve, role=Role.AUDITOR).sees)["teams"] == 2
+    roles.grant(actor=alice, user=eve, role=Role.DOMAIN_EXPERT, team=team)
+    again = roles.effect(user=eve, role=Role.DOMAIN_EXPERT, team=team)
+    assert (again.new, again.sees) == ([], [])
+    assert "dataset.view" in again.already
+
+
+def test_an_administrator_cannot_become_a_reviewer_nor_the_other_way_round(system, frank, carol):
+    for user, role in ((frank, Role.REVIEWER), (carol, Role.ADMINISTRATOR)):
+        assert roles.effect(user=user, role=role).refused
+        with pytest.raises(access.Denied) as refused:
+            roles.grant(actor=system, user=user, role=role)
+        assert refused.value.code == "conflicting_roles"
+        assert "no say over approvals" in refused.value.reason
+        assert not user.role_assignments.filter(role=role).exists()
+
+
+def test_every_role_that_lets_work_pass_is_kept_from_administrators():
+    deciding = {role for role, held in ROLE_PERMISSIONS.items() if held & APPROVING}
+    assert Role.REVIEWER in deciding
+    for role in deciding:
+        assert any(conflict.refused for conflict in roles.conflicts({Role.ADMINISTRATOR}, role)), role
+        assert any(conflict.refused for conflict in roles.conflicts({role}, Role.ADMINISTRATOR)), role
+
+
+def test_a_reviewer_who_builds_is_warned_of_and_not_refused(alice, carol, team):
+    told = roles.effect(user=carol, role=Role.ML_ENGINEER, team=team)
+    assert [conflict.refused for conflict in told.conflicts] == [False]
+    roles.grant(actor=alice, user=carol, role=Role.ML_ENGINEER, team=team)
+    assert roles.conflicts({Role.AUDITOR}, Role.REVIEWER)
+    assert not roles.conflicts({Role.REVIEWER}, Role.REVIEWER)
+    assert not roles.conflicts({Role.EMPLOYEE}, Role.ADMINISTRATOR)
