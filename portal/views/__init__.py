@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
+from governance.interfaces import problems
 from governance.interfaces.declared import declares
 from governance.interfaces.paging import CappedCount
 from governance.models import AccessReview, ApprovalRequest, BreakGlass, User
@@ -158,6 +159,8 @@ def welcome(request, ticket):
     """Sign in with a one-time link of the worked example; works in DEBUG on loopback alone."""
     user = tickets.redeem(ticket) if tickets.are_open() else None
     if user is None:
+        reason = "This sign-in link is not known, was used, or is not offered here."
+        problems.record_refusal(request, access.Denied(reason, code="welcome"), request.user)
         return render(request, "portal/welcome_refused.html", status=403)
     login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
     return redirect("portal:home")
