@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from governance.models.governed import Exempt, Rights
+from governance.models.governed import Exempt, Governed, Rights
 
 _THE_RECORD = Exempt("It is the record itself; its own triggers keep it as it was written.")
 
@@ -50,7 +50,7 @@ class LedgerEntry(models.Model):
 
     objects = LedgerEntryQuerySet.as_manager()
     governed = _THE_RECORD
-    rights = Rights(site="SELECT, INSERT", sequencer="SELECT")
+    rights = Rights(site="SELECT, INSERT", sequencer="SELECT, INSERT")
 
     class Meta:
         ordering = ["-at", "-id"]
@@ -76,7 +76,7 @@ class ErasableText(models.Model):
     text = models.TextField()
 
     governed = _THE_RECORD
-    rights = Rights(site="SELECT, INSERT, DELETE", sequencer="")
+    rights = Rights(site="SELECT, INSERT, DELETE", sequencer="SELECT, INSERT")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["entry", "name"], name="one_text_per_entry_and_name")]
@@ -91,7 +91,7 @@ class PendingEntry(models.Model):
     entry = models.OneToOneField(LedgerEntry, models.PROTECT, primary_key=True, related_name="pending")
 
     governed = _THE_RECORD
-    rights = Rights(site="SELECT, INSERT", sequencer="SELECT, DELETE")
+    rights = Rights(site="SELECT, INSERT", sequencer="SELECT, INSERT, DELETE")
 
     def __str__(self) -> str:
         return str(self.entry_id)
@@ -140,6 +140,9 @@ class TreeTile(models.Model):
     hashes = models.BinaryField(max_length=8192)
     root = models.BinaryField(max_length=32)
 
+    governed = _THE_RECORD
+    rights = Rights(site="SELECT", sequencer="SELECT, INSERT")
+
     class Meta:
         constraints = [models.UniqueConstraint(fields=["level", "index"], name="one_tile_per_place")]
 
@@ -154,6 +157,9 @@ class SigningKey(models.Model):
     first_size = models.BigIntegerField(unique=True)
     rotation = models.OneToOneField(LedgerEntry, models.PROTECT, null=True, related_name="+")
     at = models.DateTimeField(default=timezone.now)
+
+    governed = _THE_RECORD
+    rights = Rights(site="SELECT", sequencer="SELECT, INSERT")
 
     class Meta:
         ordering = ["first_size"]
@@ -173,6 +179,9 @@ class Anchor(models.Model):
     problem = models.CharField(max_length=500, blank=True)
     proof = models.BinaryField(blank=True, default=b"")
     at = models.DateTimeField(default=timezone.now)
+
+    governed = Governed()
+    rights = Rights(site="SELECT", sequencer="SELECT, INSERT")
 
     class Meta:
         ordering = ["-id"]
@@ -201,6 +210,8 @@ class Receipt(models.Model):
     problem = models.CharField(max_length=300, blank=True)
 
     objects = ReceiptQuerySet.as_manager()
+    governed = Exempt("Who is still to be told of their own decision; the decision and the sending are recorded.")
+    rights = Rights(site="SELECT", sequencer="SELECT, INSERT, UPDATE, DELETE")
 
     class Meta:
         ordering = ["-entry_id"]
@@ -234,6 +245,8 @@ class Verification(models.Model):
     done = models.BigIntegerField(default=0)
     finished_at = models.DateTimeField(null=True, blank=True)
     problem = models.TextField(blank=True)
+
+    governed = Exempt("How far a verification has come; what it found is recorded.")
 
     class Meta:
         ordering = ["-id"]

@@ -9,7 +9,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from governance.models.governed import Governed
+from governance.models.governed import Governed, Rights
 
 SYSTEM_EMAIL = "system@gatehouse.invalid"
 
@@ -64,6 +64,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     objects = Users()
     # The sign-in library writes a password, and hashes it anew at sign-in when the method has moved on. The service
     # account is made at its first use, before anything could be recorded in anybody's name.
+    rights = Rights(sequencer="SELECT")
     governed = Governed(operational=("last_login", "password"), born=("email", SYSTEM_EMAIL))
 
     USERNAME_FIELD = "email"
