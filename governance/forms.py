@@ -201,6 +201,28 @@ class ExportForm(forms.Form):
     texts = forms.BooleanField(label=_("With free texts and personal data that are not erased"), required=False)
 
 
+class ReasonForm(forms.Form):
+    """Why something is done about somebody else's account."""
+
+    reason = forms.CharField(
+        label=_("Reason"), max_length=1000, help_text=_("The auditor will read it; it can be erased later.")
+    )
+
+
+class UnlockForm(forms.Form):
+    """Which account, or which address, may try again."""
+
+    account = forms.CharField(max_length=254, required=False)
+    address = forms.GenericIPAddressField(required=False)
+
+    def clean(self):
+        """Ask for one of both."""
+        cleaned = super().clean()
+        if not (cleaned.get("account") or cleaned.get("address")):
+            raise forms.ValidationError(_("Say which account or which address."))
+        return cleaned
+
+
 class ProfileForm(forms.Form):
     """What a person may say about themselves."""
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from governance.views import access_reviews, account, administration, break_glass, ledger, reviews
+from governance.views import access_reviews, account, administration, break_glass, doors, ledger, reviews
 
 app_name = "governance"
 
@@ -26,15 +26,27 @@ urlpatterns = [
     path("account/receipts/", ledger.receipts, name="receipts"),
     path("account/tokens/", account.api_tokens, name="tokens"),
     path("account/tokens/<int:pk>/revoke/", account.revoke_token, name="token_revoke"),
+    path("account/sessions/", account.browser_sessions, name="sessions"),
+    path("account/sessions/end-others/", account.end_other_sessions, name="sessions_end_others"),
+    path("account/sessions/<int:pk>/end/", account.end_session, name="session_end"),
+    path("account/protect/", account.protect, name="protect"),
     path("administration/", administration.people, name="people"),
     path("administration/people/export.csv", administration.export, name="people_export"),
     path("administration/people/bulk/", administration.bulk_people, name="people_bulk"),
+    path("administration/locks/", doors.locks, name="locks"),
+    path("administration/locks/open/", doors.unlock, name="unlock"),
     path("administration/people/new/", administration.person_new, name="person_new"),
     path("administration/people/<int:pk>/", administration.person, name="person"),
     path("administration/people/<int:pk>/roles/", administration.grant, name="person_grant"),
     path("administration/people/<int:pk>/deactivate/", administration.deactivate, name="person_deactivate"),
     path("administration/people/<int:pk>/reactivate/", administration.reactivate, name="person_reactivate"),
     path("administration/people/<int:pk>/anonymise/", administration.anonymise, name="person_anonymise"),
+    path("administration/people/<int:pk>/sign-in/", doors.person, name="person_doors"),
+    path("administration/people/<int:pk>/sign-in/end/", doors.end_sessions, name="person_end_sessions"),
+    path("administration/people/<int:pk>/sign-in/password/", doors.issue_password, name="person_password"),
+    path("administration/people/<int:pk>/sign-in/factors/", doors.remove_factors, name="person_factors"),
+    path("administration/people/<int:pk>/sign-in/unlock/", doors.unlock_person, name="person_unlock"),
+    path("administration/tokens/<int:pk>/revoke/", doors.revoke_token, name="person_token_revoke"),
     path("administration/roles/<int:pk>/revoke/", administration.revoke, name="role_revoke"),
     path("access/<str:label>/<int:pk>/", access_reviews.who, name="access"),
     path("access/<str:label>/<int:pk>/review/", access_reviews.open_, name="access_review_open"),

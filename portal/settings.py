@@ -10,7 +10,9 @@ import os
 import re
 import secrets
 import sys
+from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dj_database_url
 from csp.constants import NONCE, NONE, SELF
@@ -72,8 +74,11 @@ DEBUG = env_bool("DEBUG", False)
 HOST = env("HOST", "127.0.0.1")
 PORT = env_int("PORT", 8000)
 LOOPBACK = HOST in {"127.0.0.1", "localhost", "::1"}
+HTTPS = env_bool("HTTPS", False)
+BEHIND_PROXY = env_bool("BEHIND_PROXY", False)
 
 _key_file = VAR / "secret.key"
+SECRET_KEY_FALLBACKS = env_list("SECRET_KEY_FALLBACKS", "")
 SECRET_KEY = env("SECRET_KEY") or (_key_file.read_text().strip() if _key_file.is_file() else "")
 if not SECRET_KEY:
     if not (TESTING or DEBUG or {"migrate", "collectstatic", "makemigrations", "check", "up"} & set(sys.argv)):
@@ -86,6 +91,8 @@ if not SECRET_KEY:
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", "")
 BASE_URL = env("BASE_URL", f"http://{HOST}:{PORT}").rstrip("/")
+# One person on their own machine: nobody else can reach it.
+ALONE = LOOPBACK and not HTTPS and not BEHIND_PROXY and urlsplit(BASE_URL).hostname in {"127.0.0.1", "localhost", "::1"}
 
 INSTALLED_APPS = [
     # First, so that its `createsuperuser`, which records, is the one that is found.
@@ -100,6 +107,11 @@ INSTALLED_APPS = [
     "django.contrib.admin",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.socialaccount.providers.saml",
+    "axes",
     "csp",
     "django_filters",
     "django_htmx",
@@ -114,6 +126,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "portal.doors.HeadersMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "portal.middleware.RequestContextMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -125,9 +138,13 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "portal.accounts.recording.RecordingMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "axes.middleware.AxesMiddleware",
+    "portal.doors.DoorMiddleware",
     "portal.middleware.BreakGlassMiddleware",
     "portal.middleware.DefaultDenyMiddleware",
+    "portal.limits.LimitMiddleware",
     "portal.middleware.RefusalMiddleware",
 ]
 
@@ -201,7 +218,8 @@ MAX_UPLOAD_BYTES = env_int("MAX_UPLOAD_MB", 2048) * 1024 * 1024
 
 # People
 AUTH_USER_MODEL = "governance.User"
-AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+SIGN_IN_BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", SIGN_IN_BACKEND]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -218,9 +236,101 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
-ACCOUNT_ADAPTER = "portal.accounts.AccountAdapter"
-ACCOUNT_RATE_LIMITS = {"login_failed": "10/5m/ip,5/5m/key"}
+ACCOUNT_ADAPTER = "portal.accounts.adapter.AccountAdapter"
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "Gatehouse: "
 ACCOUNT_SESSION_REMEMBER = False
+# Wrong passwords are counted by axes, below; wrong codes of a second factor here.
+ACCOUNT_RATE_LIMITS = {
+    "login": "60/m/ip",
+    "login_failed": "5/5m/key",
+    "reset_password": "20/m/ip,3/m/key",
+    "reauthenticate": "10/m/user",
+    "change_password": "10/m/user",
+}
+ALLAUTH_TRUSTED_PROXY_COUNT = env_int("PROXY_COUNT", 1) if BEHIND_PROXY else 0
+
+# Second factors
+MFA_ADAPTER = "portal.accounts.factors.FactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_TOLERANCE = 1
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+# A browser offers passkeys without HTTPS on localhost alone, which is what this lets pass.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = ALONE
+MFA_REQUIRED_ROLES = set(env_list("MFA_REQUIRED_ROLES", "" if ALONE else "administrator,auditor,reviewer")) - {"none"}
+
+# Lock-outs
+LOCKOUT_FAILURES = env_int("LOCKOUT_FAILURES", 5)
+LOCKOUT_ADDRESS_FAILURES = env_int("LOCKOUT_ADDRESS_FAILURES", 50)
+LOCKOUT_MINUTES = env_int("LOCKOUT_MINUTES", 15)
+AXES_HANDLER = "portal.accounts.locking.Counter"
+AXES_LOCKOUT_CALLABLE = "portal.accounts.locking.locked_out"
+AXES_USERNAME_CALLABLE = "portal.accounts.locking.name_of"
+AXES_CLIENT_IP_CALLABLE = "portal.accounts.locking.address_of"
+AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
+AXES_FAILURE_LIMIT = LOCKOUT_FAILURES
+AXES_COOLOFF_TIME = timedelta(minutes=LOCKOUT_MINUTES)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+AXES_SENSITIVE_PARAMETERS = ["login", "password", "oldpassword", "csrfmiddlewaretoken"]
+
+# Single sign-on
+SOCIALACCOUNT_ADAPTER = "portal.accounts.sso.SocialAdapter"
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
+SSO_CREATE_DOMAINS = [domain.lower() for domain in env_list("SSO_CREATE_DOMAINS", "")]
+SSO_SECOND_FACTOR = env_bool("SSO_SECOND_FACTOR", False)
+_trusted = {"verified_email": [domain.lower() for domain in env_list("SSO_TRUSTED_DOMAINS", "")]}
+SOCIALACCOUNT_PROVIDERS: dict[str, dict] = {
+    "openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": []},
+    "saml": {"APPS": []},
+}
+if OIDC_ISSUER := env("OIDC_ISSUER").rstrip("/"):
+    if not env("OIDC_CLIENT_ID"):
+        raise ImproperlyConfigured("OIDC_ISSUER is set and OIDC_CLIENT_ID is not; the provider gives you both.")
+    SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"] = [
+        {
+            "provider_id": "oidc",
+            "name": env("OIDC_NAME", "your organisation"),
+            "client_id": env("OIDC_CLIENT_ID"),
+            "secret": env("OIDC_CLIENT_SECRET"),
+            "settings": {"server_url": OIDC_ISSUER, **_trusted},
+        }
+    ]
+if SAML_SSO_URL := env("SAML_SSO_URL"):
+    if not (env("SAML_ENTITY_ID") and env("SAML_CERTIFICATE")):
+        raise ImproperlyConfigured("SAML_SSO_URL is set; SAML_ENTITY_ID and SAML_CERTIFICATE are needed too.")
+    SOCIALACCOUNT_PROVIDERS["saml"]["APPS"] = [
+        {
+            "provider_id": env("SAML_ENTITY_ID"),
+            "name": env("SAML_NAME", "your organisation"),
+            "client_id": "saml",
+            "settings": {
+                "idp": {
+                    "entity_id": env("SAML_ENTITY_ID"),
+                    "sso_url": SAML_SSO_URL,
+                    "x509cert": env("SAML_CERTIFICATE"),
+                },
+                # On an organisation's own network a host may have a name without a dot.
+                "advanced": {"allow_single_label_domains": True},
+                **_trusted,
+                **(
+                    {"attribute_mapping": {"email": env("SAML_EMAIL_ATTRIBUTE"), "name": env("SAML_NAME_ATTRIBUTE")}}
+                    if env("SAML_EMAIL_ATTRIBUTE")
+                    else {}
+                ),
+            },
+        }
+    ]
+# Signing in posts a form that the provider's own site answers: the content policy has to know where that may be.
+SSO_ORIGINS = sorted(
+    {f"{urlsplit(url).scheme}://{urlsplit(url).netloc}" for url in (OIDC_ISSUER, SAML_SSO_URL) if url}
+    | set(env_list("SSO_ORIGINS", ""))
+)
+
 GUARDIAN_RAISE_403 = False
 ANONYMOUS_USER_NAME = None
 GUARDIAN_MONKEY_PATCH_USER = False
@@ -289,6 +399,8 @@ ENGINE_SOCKET = VAR / "run" / "engine.sock"
 ENGINE_TOKEN_FILE = VAR / "run" / "engine.token"
 ENGINE_CACHE = VAR / "engine"
 ENGINE_MEMORY_MB = env_int("ENGINE_MEMORY_MB", 2048)
+PREDICT_RATE = env("PREDICT_RATE", "300/min")
+UPLOAD_RATE = env("UPLOAD_RATE", "60/hour")
 PREDICT_MAX_TEXTS = 256
 PREDICT_MAX_CHARACTERS = 20_000
 
@@ -308,6 +420,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_CLASSES": ["governance.interfaces.credentials.PersonThrottle"],
     "DEFAULT_THROTTLE_RATES": {"person": env("API_RATE", "600/min")},
+    "NUM_PROXIES": ALLAUTH_TRUSTED_PROXY_COUNT,
     "EXCEPTION_HANDLER": "governance.interfaces.problems.handler",
     "PAGE_SIZE": 50,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -358,7 +471,6 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 3600
 CSRF_COOKIE_SAMESITE = "Lax"
-HTTPS = env_bool("HTTPS", False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 if HTTPS:
     SECURE_SSL_REDIRECT = env_bool("HTTPS_REDIRECT", True)
@@ -367,7 +479,7 @@ if HTTPS:
     SECURE_HSTS_SECONDS = env_int("HSTS_SECONDS", 31_536_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
-if env_bool("BEHIND_PROXY", False):
+if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -379,7 +491,7 @@ CONTENT_SECURITY_POLICY = {
         "connect-src": [SELF],
         "object-src": [NONE],
         "base-uri": [SELF],
-        "form-action": [SELF],
+        "form-action": [SELF, *SSO_ORIGINS],
         "frame-ancestors": [NONE],
     }
 }
@@ -394,6 +506,8 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env("LOG_LEVEL", "WARNING" if TESTING else "INFO")},
     "loggers": {
         "httpx": {"level": "WARNING"},
+        # Names who failed to sign in; the ledger has it, where it can be erased.
+        "axes": {"level": "ERROR"},
         "presidio-analyzer": {"level": "ERROR"},
         # Says of the filesystem transport, at every start, that no host name was given; there is none to give.
         "kombu.connection": {"level": "ERROR"},

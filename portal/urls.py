@@ -11,11 +11,12 @@ urlpatterns = [
     path("", include("projects.urls")),
     path("", include("training.urls")),
     path("api/v1/", include("portal.api")),
-    path("account/", include("allauth.account.urls")),
+    path("account/", include("portal.accounts.urls")),
     path("django-admin/", admin.site.urls),
 ]
 
 handler400 = views.bad_request
 handler403 = views.refused
 handler404 = views.not_found
+handler429 = views.too_many
 handler500 = views.server_error

@@ -5,6 +5,7 @@ from rest_framework.routers import SimpleRouter
 from governance.api.access_reviews import Access, AccessReviews
 from governance.api.approvals import Approvals
 from governance.api.break_glass import BreakGlasses
+from governance.api.doors import Locks, Sessions
 from governance.api.ledger import Ledger
 from governance.api.people import Me, People, Roles, Shares, Tokens
 
@@ -18,4 +19,6 @@ router.register("people", People, basename="person")
 router.register("roles", Roles, basename="role")
 router.register("shares", Shares, basename="share")
 router.register("tokens", Tokens, basename="token")
+router.register("sessions", Sessions, basename="session")
+router.register("locks", Locks, basename="lock")
 router.register("me", Me, basename="me")

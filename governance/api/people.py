@@ -10,6 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from governance import serializers
+from governance.api.doors import SignIn
 from governance.api.queries import one_of, query
 from governance.interfaces import rest
 from governance.interfaces.bulk import Bulk
@@ -37,7 +38,7 @@ class ShownOnce(rest.ViewSet):
         return response
 
 
-class People(Bulk, ShownOnce):
+class People(SignIn, Bulk, ShownOnce):
     """People and their accounts."""
 
     listing = PEOPLE
@@ -54,6 +55,7 @@ class People(Bulk, ShownOnce):
         "reactivate": "person.manage",
         "bulk": "person.manage",
         "anonymise": "text.erase",
+        **SignIn.sign_in_policy,
     }
 
     @extend_schema(parameters=[query("email", "Only the person with this e-mail address.")])

@@ -30,6 +30,15 @@ class TokenAuthentication(BaseAuthentication):
         return 'Bearer realm="gatehouse"'
 
 
+def by_token(request) -> bool:
+    """Return whether an endpoint will judge this Django request by a token alone, as TokenAuthentication does.
+
+    A page never does, whatever the header says.
+    """
+    given = get_authorization_header(request).split()
+    return request.path.startswith(("/api/", "/v1/")) and bool(given) and given[0].lower() == b"bearer"
+
+
 class Session(SessionAuthentication):
     """The browser's session, with its CSRF check, for pages that call the API."""
 

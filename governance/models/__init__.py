@@ -1,4 +1,4 @@
-"""What one row means on the ground floor: people, roles, tokens, approvals and the ledger."""
+"""What one row means on the ground floor: people, their sessions, roles, tokens, approvals and the ledger."""
 
 from governance.models.access_reviews import AccessReview, AccessReviewItem
 from governance.models.approvals import ApprovalComment, ApprovalRequest, Decision
@@ -16,6 +16,7 @@ from governance.models.ledger import (
     Verification,
 )
 from governance.models.roles import RoleAssignment, Share
+from governance.models.sessions import BrowserSession
 from governance.models.tokens import ApiToken, IdempotencyKey
 from governance.models.users import User
 
@@ -27,6 +28,7 @@ __all__ = [
     "ApprovalComment",
     "ApprovalRequest",
     "BreakGlass",
+    "BrowserSession",
     "Checkpoint",
     "Decision",
     "ErasableText",

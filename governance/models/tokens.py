@@ -19,6 +19,12 @@ class ApiTokenQuerySet(models.QuerySet):
             return self.filter(pk=token.pk)
         return self.filter(user=user) if user.is_authenticated else self.none()
 
+    def manageable_by(self, user):
+        """Return the tokens that `user` may list and revoke: everybody's for who manages people."""
+        from governance.services import access
+
+        return self if access.organisation_allows(user, "person.manage") else self.none()
+
     def live(self):
         """Return those that may be used now."""
         return self.filter(revoked_at=None, expires_at__gt=timezone.now())

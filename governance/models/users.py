@@ -50,6 +50,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     """One person of the organisation (or its service account), known by e-mail address.
 
     `ledger_id` is what the ledger's immutable bytes hold, so that a name can be erased and every proof stays valid.
+    `must_change_password` holds while somebody else knows their password: until they choose their own, they can do
+    nothing else.
     """
 
     email = models.EmailField(_("e-mail address"), unique=True)
@@ -58,6 +60,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
     is_service = models.BooleanField(default=False)
+    must_change_password = models.BooleanField(default=False)
     time_zone = models.CharField(max_length=64, blank=True)
     joined_at = models.DateTimeField(default=timezone.now)
 

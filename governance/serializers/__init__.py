@@ -1,4 +1,4 @@
-"""The shape of what programs read and send about approvals, the ledger, people, roles, shares and tokens."""
+"""The shape of what programs read and send: approvals, the ledger, people, signing in, roles, shares, tokens."""
 
 from governance.serializers.access_reviews import (
     AccessDecisionSerializer,
@@ -23,6 +23,15 @@ from governance.serializers.break_glass import (
     NewBreakGlassSerializer,
     ReviewBreakGlassSerializer,
 )
+from governance.serializers.doors import (
+    EndedSerializer,
+    IssuedPasswordSerializer,
+    LockSerializer,
+    OpenedSerializer,
+    SessionSerializer,
+    SignInSerializer,
+    UnlockSerializer,
+)
 from governance.serializers.ledger import (
     AnchorSerializer,
     AnonymiseSerializer,
@@ -37,6 +46,7 @@ from governance.serializers.ledger import (
 )
 from governance.serializers.people import (
     EffectSerializer,
+    FactorSerializer,
     GrantSerializer,
     MadePersonSerializer,
     MadeTokenSerializer,
@@ -70,11 +80,15 @@ __all__ = [
     "DecisionSerializer",
     "DifferenceSerializer",
     "EffectSerializer",
+    "EndedSerializer",
     "EntryDetailSerializer",
     "EntrySerializer",
     "EraseSerializer",
+    "FactorSerializer",
     "GrantSerializer",
     "HeldSerializer",
+    "IssuedPasswordSerializer",
+    "LockSerializer",
     "MadePersonSerializer",
     "MadeTokenSerializer",
     "MeSerializer",
@@ -83,6 +97,7 @@ __all__ = [
     "NewPersonSerializer",
     "NewShareSerializer",
     "NewTokenSerializer",
+    "OpenedSerializer",
     "PartSerializer",
     "PersonSerializer",
     "ReasonSerializer",
@@ -90,8 +105,11 @@ __all__ = [
     "ReceiptSerializer",
     "ReviewBreakGlassSerializer",
     "RoleSerializer",
+    "SessionSerializer",
     "ShareSerializer",
+    "SignInSerializer",
     "TeamField",
     "TokenSerializer",
+    "UnlockSerializer",
     "VerificationSerializer",
 ]

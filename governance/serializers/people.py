@@ -8,7 +8,7 @@ from rest_framework import serializers
 from governance.interfaces.rest import ScopedRelatedField
 from governance.models import ApiToken, RoleAssignment, Share, User
 from governance.policy import ROLE_PERMISSIONS, SHAREABLE, Role, TokenScope
-from governance.services import access, tokens
+from governance.services import access, factors, tokens
 
 
 class PersonSerializer(serializers.ModelSerializer):
@@ -200,15 +200,29 @@ class MadeTokenSerializer(TokenSerializer):
         read_only_fields = fields
 
 
-class MeSerializer(PersonSerializer):
-    """The caller: who they are, their roles, and the scopes of the token that they used."""
+class FactorSerializer(serializers.Serializer):
+    """One second factor by name; its secret is never shown."""
 
+    type = serializers.ChoiceField(choices=["totp", "webauthn", "recovery_codes"], read_only=True)
+    name = serializers.CharField(read_only=True)
+    created_at = serializers.DateTimeField(read_only=True)
+    last_used_at = serializers.DateTimeField(read_only=True, allow_null=True)
+
+
+class MeSerializer(PersonSerializer):
+    """The caller: who they are, their roles, their second factors, and the scopes of the token that they used."""
+
+    second_factors = serializers.SerializerMethodField()
     roles = serializers.SerializerMethodField()
     token = serializers.SerializerMethodField()
 
     class Meta(PersonSerializer.Meta):
-        fields = [*PersonSerializer.Meta.fields, "time_zone", "roles", "token"]
+        fields = [*PersonSerializer.Meta.fields, "time_zone", "second_factors", "roles", "token"]
         read_only_fields = fields
+
+    def get_second_factors(self, row) -> FactorSerializer(many=True):
+        """Return the factors by name."""
+        return FactorSerializer(factors.of(row), many=True).data
 
     def get_roles(self, row) -> RoleSerializer(many=True):
         """Return the roles held now."""

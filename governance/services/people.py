@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from governance.actions import Action
 from governance.models import User
 from governance.policy import Permission, Role
-from governance.services import access, ledger, roles
+from governance.services import access, ledger, roles, sessions
 
 
 class Invalid(ValueError):
@@ -32,7 +32,10 @@ def first_password() -> str:
 
 @transaction.atomic
 def create(*, actor: User, email: str, name: str, password: str | None = None) -> User:
-    """Create a person who is an employee; raises Denied, or Invalid for a bad or known address or a weak password."""
+    """Create a person who is an employee; raises Denied, or Invalid for a bad or known address or a weak password.
+
+    A password that an administrator gives is known to two people: it has to be changed at the first sign-in.
+    """
     access.require(actor, Permission.PERSON_MANAGE)
     email = User.objects.normalize_email(email.strip()).lower()
     taken = Invalid(f"There is already a person with the address {email}.", field="email")
@@ -49,7 +52,12 @@ def create(*, actor: User, email: str, name: str, password: str | None = None) -
             raise Invalid(" ".join(error.messages), field="password") from error
     try:
         with transaction.atomic():
-            user = User.objects.create_user(email, password, name=name.strip()[:150])
+            user = User.objects.create_user(
+                email,
+                password,
+                name=name.strip()[:150],
+                must_change_password=password is not None and not actor.is_service,
+            )
     except IntegrityError as error:
         raise taken from error
     ledger.record(
@@ -98,7 +106,7 @@ def change(*, actor: User, user: User, name: str, time_zone: str) -> User:
 
 @transaction.atomic
 def deactivate(*, actor: User, user: User, reason: str) -> None:
-    """End a person's access at once: sessions are refused and tokens die with the account. Raises Denied, Invalid."""
+    """End a person's access at once: sessions are ended and tokens die with the account. Raises Denied, Invalid."""
     access.require(actor, Permission.PERSON_MANAGE)
     if user.pk == actor.pk:
         raise access.Denied("You cannot deactivate your own account; ask another administrator.", code="own_account")
@@ -113,6 +121,8 @@ def deactivate(*, actor: User, user: User, reason: str) -> None:
     user.is_active = False
     user.save(update_fields=["is_active"])
     access.forget(user)
+    # Refused anyway while the account is switched off; ended, so that taking the person back does not revive them.
+    sessions.end_all(actor=actor, user=user, why="deactivated")
     ledger.record(Action.PERSON_DEACTIVATED, actor=actor, subject=user, texts={"reason": reason.strip()})
 
 
@@ -157,3 +167,54 @@ def anonymise(*, actor: User, user: User, reason: str, written: bool = False) ->
     user.save(update_fields=["email", "name", "time_zone", "password"])
     ledger.record(Action.PERSON_ANONYMISED, actor=actor, subject=user, details={"texts": erased, "written": written})
     return erased
+
+
+@transaction.atomic
+def set_password(*, actor: User, user: User, password: str, reason: str = "") -> None:
+    """Give a person a password in place of the one they had, and end their sessions. Raises Denied, Invalid.
+
+    For a person who cannot get in. An administrator must say why, and the person has to change the password at the next
+    sign-in; what the operator sets in the shell may stay.
+    """
+    access.require(actor, Permission.PERSON_MANAGE)
+    if user.pk == actor.pk:
+        raise access.Denied("Change your own password under Your account.", code="own_account")
+    if user.is_service:
+        raise access.Denied("The service account never signs in.", code="service_account")
+    if not reason.strip() and not actor.is_service:
+        raise Invalid("Say why; the auditor will read it.", field="reason")
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise Invalid(" ".join(error.messages), field="password") from error
+    user.set_password(password)
+    user.must_change_password = not actor.is_service
+    user.save(update_fields=["password", "must_change_password"])
+    sessions.end_all(actor=actor, user=user, why="password")
+    ledger.record(Action.PASSWORD_ISSUED, actor=actor, subject=user, texts={"reason": reason.strip()})
+
+
+@transaction.atomic
+def password_changed(*, actor: User, how: str, session: str | None = None) -> None:
+    """Note that a person has chosen a password of their own, and sign out every browser but the one that did it.
+
+    `how` is "changed", "set" or "reset" (through a link in a mail); `session` is the key of the session to keep.
+    """
+    if actor.must_change_password:
+        actor.must_change_password = False
+        actor.save(update_fields=["must_change_password"])
+    sessions.end_all(actor=actor, user=actor, but=session, why="password")
+    ledger.record(Action.PASSWORD_CHANGED, actor=actor, subject=actor, details={"how": how})
+
+
+@transaction.atomic
+def drop_password(*, actor: User) -> None:
+    """Throw away a first password that its person does not need: they came in through their organisation's own sign-in.
+
+    Somebody else knows it, and asking the person to change it would ask for a password that they may never have been
+    given.
+    """
+    actor.set_unusable_password()
+    actor.must_change_password = False
+    actor.save(update_fields=["password", "must_change_password"])
+    ledger.record(Action.PASSWORD_CHANGED, actor=actor, subject=actor, details={"how": "dropped"})

@@ -42,6 +42,10 @@ def create(*, actor: User, user: User, name: str, scopes: list[str], days: int, 
         )
     if getattr(actor, "token", None) is not None:
         raise access.Denied("A token cannot make another token; sign in to create one.", code="token_by_token")
+    if user.must_change_password and not actor.is_service:
+        raise access.Denied(
+            "Choose a password of your own first: somebody else knows the one you have.", code="first_password"
+        )
     unknown = [scope for scope in scopes if scope not in set(TokenScope)]
     if unknown or not scopes:
         known = ", ".join(TokenScope)

@@ -1,20 +1,27 @@
-"""One's own account: name, time zone, roles and since when, and tokens for programs."""
+"""One's own account: name, time zone, roles and since when, how one signs in and where one is, and tokens."""
 
 from __future__ import annotations
 
+import datetime
 import zoneinfo
 
+from django.conf import settings
 from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from governance.forms import SCOPE_WORDS, ProfileForm, TokenForm, permissions_of
 from governance.interfaces.declared import declares
-from governance.models import ApiToken
+from governance.models import ApiToken, BrowserSession
+from governance.models.roles import ROLE_CHOICES
 from governance.policy import TokenScope
-from governance.services import access, people, tokens
+from governance.services import access, factors, people, sessions, tokens
+
+WARN_DAYS = 7
+"""How long before its end a token is named on the account's page."""
 
 
 def with_teams(assignments) -> list:
@@ -42,11 +49,18 @@ def account(request):
             messages.success(request, _("Saved."))
             return redirect("governance:account")
     held = user.role_assignments.live().select_related("granted_by").order_by("scope_id", "role")
+    live = ApiToken.objects.visible_to(user).live()
+    soon = timezone.now() + datetime.timedelta(days=WARN_DAYS)
+    held_factors = factors.of(user)
     context = {
         "form": form,
         "assignments": with_teams(held),
         "zones": sorted(zoneinfo.available_timezones()),
-        "live_tokens": ApiToken.objects.visible_to(user).live().count(),
+        "ending_tokens": list(live.filter(expires_at__lt=soon).order_by("expires_at")[:5]),
+        "sessions": BrowserSession.objects.visible_to(user).live().count(),
+        "apps": [factor for factor in held_factors if factor.type == "totp"],
+        "passkeys": [factor for factor in held_factors if factor.type == "webauthn"],
+        "identities": list(user.socialaccount_set.values_list("provider", flat=True)),
     }
     return render(request, "governance/account.html", context, status=422 if form.errors else 200)
 
@@ -85,3 +99,49 @@ def revoke_token(request, pk):
         _("The token “%(name)s” is revoked. Programs that use it are refused from now on.") % {"name": token.name},
     )
     return redirect("governance:tokens")
+
+
+@declares("signed_in")
+@never_cache
+@require_http_methods(["GET"])
+def browser_sessions(request):
+    """List the browsers in which the reader is signed in, this one first."""
+    rows = list(BrowserSession.objects.visible_to(request.user).live()[:100])
+    here = request.session.session_key
+    rows.sort(key=lambda row: row.key != here)
+    for row in rows:
+        row.here = row.key == here
+    return render(request, "governance/sessions.html", {"sessions": rows, "others": any(not row.here for row in rows)})
+
+
+@declares("signed_in")
+@require_POST
+def end_session(request, pk):
+    """Sign one browser of the reader's out at once."""
+    session = get_object_or_404(BrowserSession.objects.visible_to(request.user), pk=pk)
+    here = session.key == request.session.session_key
+    sessions.end(actor=request.user, session=session)
+    if here:
+        return redirect(settings.LOGIN_URL)
+    messages.success(request, _("%(browser)s is signed out.") % {"browser": session.browser})
+    return redirect("governance:sessions")
+
+
+@declares("signed_in")
+@require_POST
+def end_other_sessions(request):
+    """Sign every browser of the reader's out but this one."""
+    ended = sessions.end_all(
+        actor=request.user, user=request.user, but=request.session.session_key or "", why="all_others"
+    )
+    messages.success(request, _("Signed out: %(number)d.") % {"number": ended})
+    return redirect("governance:sessions")
+
+
+@declares("signed_in")
+@require_http_methods(["GET"])
+def protect(request):
+    """Say why a second factor is needed and lead to setting one up."""
+    labels = dict(ROLE_CHOICES)
+    needed = [labels[role].lower() for role in factors.roles_that_need_one(request.user)]
+    return render(request, "governance/protect.html", {"roles": needed, "has_one": factors.has_any(request.user)})

@@ -162,7 +162,7 @@ def welcome(request, ticket):
         reason = "This sign-in link is not known, was used, or is not offered here."
         problems.record_refusal(request, access.Denied(reason, code="welcome"), request.user)
         return render(request, "portal/welcome_refused.html", status=403)
-    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    login(request, user, backend=settings.SIGN_IN_BACKEND)
     return redirect("portal:home")
 
 
@@ -203,6 +203,13 @@ def refused(request, exception=None):
 def not_found(request, exception=None):
     """Show that there is nothing here that the reader may see."""
     return render(request, "404.html", status=404)
+
+
+def too_many(request, wait: int = 60):
+    """Say that something was asked too often and when to come back; `wait` is in seconds."""
+    page = render(request, "429.html", {"wait": wait}, status=429)
+    page["Retry-After"] = str(wait)
+    return page
 
 
 def server_error(request):

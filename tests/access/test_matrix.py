@@ -87,6 +87,7 @@ def address(route: Route, side: Side, world: World) -> str:
         "goals": world.goal, "use-cases": side.draft, "datasets": side.dataset, "base-models": world.base_model,
         "jobs": side.job, "dataset-versions": side.version, "publications": side.publication,
         "members": side.assignment, "me": side.owner, "views": side.view, "saved-views": side.view,
+        "sessions": side.session,
         "evaluations": getattr(side.job, "evaluation", None), "versions": side.model_version,
         "access": side.dataset, "break-glass": side.glass, "access-reviews": side.access_review,
     }  # fmt: skip
@@ -94,7 +95,7 @@ def address(route: Route, side: Side, world: World) -> str:
         "slug": side.team.slug, "team": side.team.slug, "number": "1", "file": "README.md", "part": "objectives",
         "path": "data/test.parquet" if "datasets/" in pattern else "README.md",
         "field": "use_case", "row": str(side.draft.objectives.first().pk), "act": "suspend", "ticket": "forged",
-        "dataset": str(side.dataset.pk),
+        "dataset": str(side.dataset.pk), "token": str(side.token.pk),
         "name": side.dataset.name if "datasets/" in pattern else side.model.name,
         "recipe": "sequence_classification", "label": "projects.dataset",
         "item": str(side.access_review.items.first().pk),

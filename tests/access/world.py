@@ -8,9 +8,9 @@ from pathlib import Path
 
 from django.utils import timezone
 
-from governance.models import AccessReview, ApprovalRequest, BreakGlass, RoleAssignment, Share, User
+from governance.models import AccessReview, ApprovalRequest, BreakGlass, BrowserSession, RoleAssignment, Share, User
 from governance.policy import ORGANISATION_ROLES, ROLE_PERMISSIONS, Permission, Role
-from governance.services import access, access_reviews, break_glass, people, roles, tokens
+from governance.services import access, access_reviews, break_glass, people, roles, sessions, tokens
 from portal.models import SavedView
 from portal.services import saved_views
 from projects.models import Repository, StrategicGoal, Team
@@ -89,6 +89,7 @@ class Side:
     view: SavedView
     glass: BreakGlass
     access_review: AccessReview
+    session: BrowserSession
 
 
 def make_side(slug: str, *, administrator: User, reviewer: User, base_model) -> Side:
@@ -162,6 +163,7 @@ def make_side(slug: str, *, administrator: User, reviewer: User, base_model) -> 
         published_at=timezone.now(),
     )
     token, _secret = tokens.create(actor=owner, user=owner, name="laptop", scopes=["read"], days=5)
+    session = sessions.begin(actor=owner, key=f"session-of-{slug}", method="password", address=None, device="")
     approval = ApprovalRequest.objects.about(waiting).open().get()
     view = saved_views.save(actor=owner, listing="use-cases", name=f"Ours in {slug}", audience="team", team=team)
     glass = break_glass.open(
@@ -172,7 +174,7 @@ def make_side(slug: str, *, administrator: User, reviewer: User, base_model) -> 
     )
     return Side(
         team, owner, member, assignment, use_case, waiting, dataset, version, share, job, model, model_version,
-        publication, approval, token, view, glass, review,
+        publication, approval, token, view, glass, review, session,
     )  # fmt: skip
 
 

@@ -38,8 +38,13 @@ HOMES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "kombu": (("portal/celery.py", "training/queue.py", "projects/queue.py"), "queue.py alone speaks to the broker"),
     "cryptography": (
-        ("governance/proofs/", "governance/services/ledger/", "governance/anchors/rfc3161.py"),
-        "signatures belong to the ledger; the key is not read anywhere else",
+        (
+            "governance/proofs/",
+            "governance/services/ledger/",
+            "governance/anchors/rfc3161.py",
+            "portal/accounts/factors.py",
+        ),
+        "signatures belong to the ledger, whose key is not read anywhere else, and the secrets of second factors to the door",
     ),
     "rfc3161_client": (("governance/anchors/rfc3161.py",), "time stamps are one kind of anchor"),
 }

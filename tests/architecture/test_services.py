@@ -34,6 +34,8 @@ _RUNG = "a doorbell names an id and no person: it acts as the system, on behalf 
 _ASKED = "what it asks for is recorded with its result, in the name of who asked"
 _COPIES = "it forgets copies of answers; what the calls did is recorded"
 _PULSE = "a sign of life is no act: starting, ending and losing a job are recorded"
+_SEEN = "a sign of life is no act: signing in and out and ending a session are recorded"
+_PROVED = "it follows from an act in which the person proved who they are; the door that checked it calls this"
 EXCEPTIONS: dict[tuple[str, str, str], str] = {
     **{("projects/services/repositories.py", "store_blob", point): _BYTES for point in ALL},
     ("projects/services/repositories.py", "create", "ledger"): _STEP,
@@ -52,6 +54,10 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     **{("governance/services/tokens.py", "authenticate", point): _SECRET for point in ALL},
     ("governance/services/tokens.py", "create", "access"): _OWN,
     ("governance/services/tokens.py", "forget_answers", "ledger"): _COPIES,
+    ("governance/services/sessions.py", "begin", "access"): _PROVED,
+    ("governance/services/sessions.py", "close", "access"): _PROVED,
+    ("governance/services/people.py", "drop_password", "access"): _PROVED,
+    **{("governance/services/sessions.py", "seen", point): _SEEN for point in ALL if point != "keywords"},
     ("projects/services/datasets/imports.py", "run_import", "keywords"): _RUNG,
     ("projects/services/datasets/imports.py", "run_import", "actor"): _RUNG,
     ("training/services/jobs/ownership.py", "heartbeat", "transaction"): _FENCED,

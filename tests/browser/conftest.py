@@ -28,7 +28,7 @@ def signed_in(browser: Browser, site: Site) -> Callable[[str], Any]:
             page.goto("/account/login/")
             page.get_by_label("E-mail").or_(page.get_by_label("Email")).fill(site.email(name))
             page.get_by_label("Password").fill(PASSWORD)
-            page.get_by_role("button", name="Sign in").click()
+            page.get_by_role("button", name="Sign in", exact=True).click()
             expect(page.get_by_role("heading", level=1)).to_contain_text(f"Hello, {name.capitalize()}")
             states[name] = context.storage_state()
             context.close()

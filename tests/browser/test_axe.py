@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from playwright.sync_api import Page, expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -98,11 +99,74 @@ def content(site) -> dict[str, str]:
 
 
 def test_pages_before_signing_in(desk):
-    assert not (said := examine(desk(), ["/account/login/", "/account/password/reset/"])), "\n".join(said)
+    paths = ["login/", "password/reset/", "password/reset/done/", "password/reset/key/done/", "inactive/"]
+    paths += ["password/reset/key/1-gone/", "sso/oidc/oidc/login/"]
+    assert not (said := examine(desk(), [f"/account/{path}" for path in paths])), "\n".join(said)
+
+
+def test_the_page_of_a_lock(desk):
+    page = desk()
+    said = []
+    for _ in range(5):
+        page.goto("/account/login/")
+        page.get_by_label("Email").or_(page.get_by_label("E-mail")).fill("nobody-axe@example.org")
+        page.get_by_label("Password").fill("wrong")
+        page.get_by_role("button", name="Sign in", exact=True).click()
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Locked for a while")
+    page.evaluate(AXE.read_text())
+    for scheme, width in LOOKS:
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        said += [f"{scheme}, {width}: {line}" for line in offences(page)]
+    assert not said, "\n".join(said)
+
+
+def test_second_factors_and_what_asks_for_them(site, desk):
+    email = "axe-factors@example.org"
+    made = site.api("frank").post("people/", json={"email": email, "name": "Grace"}).json()
+    page, own = desk(), "only-grace-knows-this-1"
+
+    def sign_in(password):
+        page.goto("/account/login/")
+        page.get_by_label("Email").or_(page.get_by_label("E-mail")).fill(email)
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button", name="Sign in", exact=True).click()
+
+    sign_in(made["first_password"])
+    said = examine(page, ["/account/password/change/"])
+    page.get_by_label("Current Password").fill(made["first_password"])
+    page.get_by_label("New Password", exact=True).fill(own)
+    page.get_by_label("New Password (again)").fill(own)
+    page.get_by_role("button", name="Save the new password").click()
+    said += examine(page, ["/account/protect/", "/account/factors/", "/account/reauthenticate/?next=/account/factors/"])
+    page.get_by_label("Password").fill(own)
+    page.get_by_role("button", name="Confirm").click()
+    said += examine(page, ["/account/factors/app/add/", "/account/factors/passkeys/add/", "/account/factors/passkeys/"])
+    page.goto("/account/factors/app/add/")
+    secret = page.locator("aside code").text_content() or ""
+    page.get_by_label("code").fill(format_hotp_value(hotp_value(secret, int(time.time()) // 30)))
+    page.get_by_role("button", name="Turn on").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Recovery codes")
+    factors = ["", "recovery-codes/", "recovery-codes/renew/", "app/remove/", "reauthenticate/"]
+    said += examine(page, [f"/account/factors/{path}" for path in factors])
+    said += examine(page, ["/account/", "/account/sessions/"])
+    page.context.clear_cookies()
+    sign_in(own)
+    said += examine(page, ["/account/factors/authenticate/"])
+    assert not said, "\n".join(said)
 
 
 def test_home_search_and_account(desk):
-    paths = ["/", "/search/?q=seen", "/search/?q=nothing-like-this", "/account/", "/account/tokens/", "/nowhere/"]
+    paths = [
+        "/",
+        "/search/?q=seen",
+        "/search/?q=nothing-like-this",
+        "/account/",
+        "/account/tokens/",
+        "/account/sessions/",
+        "/nowhere/",
+    ]
     assert not (said := examine(desk("bob"), paths)), "\n".join(said)
 
 
@@ -139,6 +203,7 @@ def test_ledger_compliance_and_administration(desk, content):
     said += examine(
         desk("frank"), ["/administration/", "/administration/people/new/", content["person"], "/teams/new/"]
     )
+    said += examine(desk("frank"), ["/administration/locks/", f"{content['person']}sign-in/"])
     assert not said, "\n".join(said)
 
 

@@ -97,11 +97,12 @@ def substitutes(path: str, world: World) -> dict[str, str]:
     objects = {
         "approvals": side.approval, "people": side.member, "roles": side.assignment, "tokens": side.token,
         "shares": side.share, "goals": world.goal, "use-cases": side.draft, "datasets": side.dataset,
-        "base-models": world.base_model, "jobs": side.job, "publications": side.publication,
+        "base-models": world.base_model, "sessions": side.session, "jobs": side.job, "publications": side.publication,
     }  # fmt: skip
     found = {
         "team": side.team.slug, "slug": side.team.slug, "number": "1", "file": "README.md", "path": "README.md",
         "name": "sequence_classification" if "recipes" in path else side.model.name, "dataset": str(side.dataset.pk),
+        "token": str(side.token.pk),
     }  # fmt: skip
     kind = path.split("/")[3]
     return found | ({"id": str(objects[kind].pk)} if kind in objects else {})

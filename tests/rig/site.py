@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.rig import live
+from tests.rig import identity, live
 from tests.rig.settle import BASE_MODEL, PASSWORD, REQUESTS
 
 __all__ = ["BASE_MODEL", "PASSWORD", "QUICK", "Site"]
@@ -29,11 +29,12 @@ QUICK = {"epochs": 2, "batch_size": 16, "max_length": 32, "precision": "fp32"}
 
 @dataclass(frozen=True)
 class Site:
-    """A running site, the tokens of its people, and a small file to train on."""
+    """A running site, the tokens of its people, a small file to train on, and the provider for single sign-on."""
 
     live: live.Live
     tokens: dict[str, str]
     csv: Path
+    provider: identity.OpenIdProvider
     clients: dict[str, httpx.Client] = field(default_factory=dict)
 
     @property
@@ -85,11 +86,12 @@ def settle(site_live: live.Live) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
     """The site, shared by every test of this process that asks for it."""
-    with tempfile.TemporaryDirectory(prefix="gh-site-") as folder:
+    with tempfile.TemporaryDirectory(prefix="gh-site-") as folder, identity.open_id() as provider:
         extra = {"MODEL_ROOTS": f"{folder}/models", "API_RATE": "100000/min", "OMP_NUM_THREADS": "2"}
+        extra |= {"PREDICT_RATE": "100000/min", "UPLOAD_RATE": "100000/min", **provider.environment}
         file = write_requests(Path(folder) / "requests.csv")
         with live.stack(extra=extra) as running:
-            made = Site(running, settle(running), file)
+            made = Site(running, settle(running), file, provider)
             try:
                 yield made
             finally:

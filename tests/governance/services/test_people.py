@@ -5,7 +5,7 @@ import pytest
 from governance.actions import Action
 from governance.models import LedgerEntry, User
 from governance.policy import Role
-from governance.services import access, ledger, people
+from governance.services import access, ledger, people, tokens
 from tests.personas import make_person, make_role
 
 pytestmark = pytest.mark.postgres
@@ -93,3 +93,34 @@ def test_another_administrator_can_be_deactivated_while_one_stays(frank):
     other = make_role(make_person("grace"), Role.ADMINISTRATOR)
     people.deactivate(actor=frank, user=other, reason="Left.")
     assert not User.objects.get(pk=other.pk).is_active
+
+
+def test_a_password_that_an_administrator_gave_must_be_changed_and_makes_no_token(frank):
+    made = people.create(actor=frank, email="grace@example.org", name="Grace", password=people.first_password())
+    assert made.must_change_password
+    with pytest.raises(access.Denied) as refused:
+        tokens.create(actor=made, user=made, name="early", scopes=["read"], days=1)
+    assert refused.value.code == "first_password"
+    people.password_changed(actor=made, how="changed")
+    tokens.create(actor=made, user=made, name="now", scopes=["read"], days=1)
+
+
+def test_people_whom_the_operator_creates_keep_their_password(system):
+    made = people.create(actor=system, email="grace@example.org", name="Grace", password=people.first_password())
+    assert not made.must_change_password
+
+
+def test_a_new_first_password_needs_a_reason_and_is_refused_for_oneself(frank, eve, alice):
+    password = people.first_password()
+    with pytest.raises(people.Invalid) as refused:
+        people.set_password(actor=frank, user=eve, password=password)
+    assert refused.value.field == "reason"
+    for actor, user in ((frank, frank), (alice, eve), (eve, eve)):
+        with pytest.raises(access.Denied):
+            people.set_password(actor=actor, user=user, password=password, reason="Lost.")
+    people.set_password(actor=frank, user=eve, password=password, reason="Lost it.")
+    eve.refresh_from_db()
+    assert eve.check_password(password)
+    assert eve.must_change_password
+    entry = LedgerEntry.objects.get(action=Action.PASSWORD_ISSUED)
+    assert ledger.texts_of(entry) == {"reason": "Lost it."}
