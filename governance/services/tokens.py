@@ -81,9 +81,12 @@ def create(*, actor: User, user: User, name: str, scopes: list[str], days: int, 
 
 @transaction.atomic
 def revoke(*, actor: User, token: ApiToken) -> None:
-    """End a token at once; a second call changes nothing. A token may end itself alone. Raises Denied."""
+    """End a token at once; a second call changes nothing. Raises Denied.
+
+    Of its person's tokens a token may end itself alone; those of others take who manages people, and the scope for it.
+    """
     used = getattr(actor, "token", None)
-    if used is not None and used.pk != token.pk:
+    if used is not None and used.pk != token.pk and token.user_id == actor.pk:
         raise access.Denied("A token can revoke itself and no other; sign in to do that.", code="token_by_token")
     if token.user_id != actor.pk:
         access.require(actor, Permission.PERSON_MANAGE)
