@@ -95,7 +95,7 @@ def address(route: Route, side: Side, world: World) -> str:
         "slug": side.team.slug, "team": side.team.slug, "number": "1", "file": "README.md", "part": "objectives",
         "path": "data/test.parquet" if "datasets/" in pattern else "README.md",
         "field": "use_case", "row": str(side.draft.objectives.first().pk), "act": "suspend", "ticket": "forged",
-        "dataset": str(side.dataset.pk), "token": str(side.token.pk),
+        "dataset": str(side.dataset.pk), "token": str(side.token.pk), "organization_slug": "saml",
         "name": side.dataset.name if "datasets/" in pattern else side.model.name,
         "recipe": "sequence_classification", "label": "projects.dataset",
         "item": str(side.access_review.items.first().pk),

@@ -89,9 +89,13 @@ def test_an_administrator_sees_and_ends_what_opens_an_account(frank, eve):
 
 
 def test_locks_are_listed_and_opened(frank):
-    AccessAttempt.objects.create(username="x@example.org", ip_address="192.0.2.1", user_agent="x", failures_since_start=5)
+    AccessAttempt.objects.create(
+        username="x@example.org", ip_address="192.0.2.1", user_agent="x", failures_since_start=5
+    )
     client = client_of(frank, "admin")
-    assert [(lock["kind"], lock["name"]) for lock in client.get(f"{V1}/locks/").json()] == [("account", "x@example.org")]
+    assert [(lock["kind"], lock["name"]) for lock in client.get(f"{V1}/locks/").json()] == [
+        ("account", "x@example.org")
+    ]
     assert client.post(f"{V1}/locks/open/", {}).status_code == 400
     assert client.post(f"{V1}/locks/open/", {"account": "a", "address": "192.0.2.1"}).status_code == 400
     assert client.post(f"{V1}/locks/open/", {"account": "x@example.org"}).json() == {"opened": True}
