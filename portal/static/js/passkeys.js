@@ -33,6 +33,8 @@ async function ask(form) {
 for (const form of document.querySelectorAll("form[data-passkey]")) {
   // Without scripts there is nothing to press.
   form.hidden = false;
+  // An empty field of JSON arrives as the word "null".
+  form.elements.credential.value = "";
   const place = form.querySelector("[data-passkey-error]");
   const say = (words) => { place.textContent = words; };
   form.addEventListener("submit", async (event) => {
