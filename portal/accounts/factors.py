@@ -9,6 +9,7 @@ import base64
 import secrets
 from functools import cache
 
+import qrcode
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.mfa import signals
 from allauth.mfa.adapter import DefaultMFAAdapter
@@ -21,6 +22,7 @@ from django.db import transaction
 from django.dispatch import receiver
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from qrcode.image.svg import SvgPathFillImage
 
 from governance.actions import Action
 from governance.services import factors, ledger
@@ -67,6 +69,10 @@ class FactorAdapter(DefaultMFAAdapter):
     def get_totp_issuer(self):
         """Return the name under which an app lists the account."""
         return f"Gatehouse ({self._get_site_name()})"
+
+    def build_totp_svg(self, url):
+        """Return the drawing to scan on white ground, so that it can be read on a dark page too."""
+        return qrcode.make(url, image_factory=SvgPathFillImage).to_string(encoding="unicode")
 
     def generate_authenticator_name(self, user, type):
         """Return the name that a new passkey is proposed under."""
