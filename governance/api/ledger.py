@@ -44,6 +44,8 @@ class Ledger(rest.ViewSet):
     def get_queryset(self):
         """Return the entries that the caller may see."""
         rows = super().get_queryset().select_related("sealed")
+        if self.action == "erase" and self.request.method == "POST":
+            return LedgerEntry.objects.erasable_by(self.request.user).select_related("sealed")
         return rows.defer("canonical", "leaf_hash") if self.action == "list" else rows.prefetch_related("texts")
 
     @extend_schema(
@@ -141,13 +143,13 @@ class Ledger(rest.ViewSet):
         page = self.paginate_queryset(rows)
         return self.get_paginated_response(serializer(page, many=True, context=self.get_serializer_context()).data)
 
-    @extend_schema(request=serializers.EraseSerializer, responses=serializers.EntryDetailSerializer)
+    @extend_schema(request=serializers.EraseSerializer, responses=serializers.EntrySerializer)
     @action(detail=True, methods=["post"])
     def erase(self, request, pk=None):
-        """Erase the texts of an entry; its bytes, its number and every proof stay."""
-        records.erase_entry(actor=request.user, entry=self.get_object(), **self.checked(serializers.EraseSerializer))
+        """Erase the texts of an entry, which the caller need not be able to read; every proof stays."""
         found = self.get_object()
-        return Response(serializers.EntryDetailSerializer(found, context=self.get_serializer_context()).data)
+        records.erase_entry(actor=request.user, entry=found, **self.checked(serializers.EraseSerializer))
+        return Response(serializers.EntrySerializer(found, context=self.get_serializer_context()).data)
 
     @extend_schema(
         parameters=[

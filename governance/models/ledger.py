@@ -28,6 +28,12 @@ class LedgerEntryQuerySet(models.QuerySet):
         # Who sees a team sees what happened in it; a team-limited token sees that team alone.
         return access.visible(self, user, "team.view", scope="scope_id", own=Q(actor=user), everywhere=False)
 
+    def erasable_by(self, user):
+        """Return those whose texts `user` may erase: an administrator need not be able to read them."""
+        from governance.services import access
+
+        return self if access.organisation_allows(user, "text.erase") else self.visible_to(user)
+
     def about(self, subject):
         """Return the entries whose subject is this model instance."""
         return self.filter(subject_type=subject._meta.label_lower, subject_id=str(subject.pk))

@@ -175,17 +175,20 @@ def receipts(request):
 @require_POST
 def erase(request, pk):
     """Erase the texts of one entry; its bytes, its number and every proof stay."""
-    found = _load(request, pk)
+    found = get_object_or_404(LedgerEntry.objects.erasable_by(request.user), pk=pk)
+    readable = LedgerEntry.objects.visible_to(request.user).filter(pk=pk).exists()
     form = EraseForm(request.POST)
+    if not form.is_valid() and readable:
+        return _entry(request, _load(request, pk), form=form)
     if not form.is_valid():
-        return _entry(request, found, form=form)
+        raise BadRequest(_("Say in at least ten characters why."))
     try:
         number = records.erase_entry(actor=request.user, entry=found, **form.cleaned_data)
     except records.Invalid as error:
         messages.error(request, str(error))
     else:
         messages.success(request, _("%(number)s texts are erased; the entry and its proof stand.") % {"number": number})
-    return redirect("governance:ledger_entry", pk=pk)
+    return redirect("governance:ledger_entry", pk=pk) if readable else redirect("governance:compliance")
 
 
 @declares("ledger.view")
@@ -229,6 +232,7 @@ def _compliance(request, *, export=None):
     }
     newest = Checkpoint.objects.first()
     size = newest.size if newest else 0
+    anchors = records.newest()
     context = {
         "last": last,
         "result": records.body(last)["details"] if last else None,
@@ -249,7 +253,8 @@ def _compliance(request, *, export=None):
         "may_verify": access.organisation_allows(request.user, Permission.LEDGER_VIEW),
         "small": size <= VERIFY_AT_MOST,
         "running": Verification.objects.first(),
-        "anchors": records.newest(),
+        "anchors": anchors,
+        "outside": max((anchor.size for anchor in anchors if anchor.succeeded), default=0),
         "anchored": bool(settings.LEDGER_ANCHORS),
         "keys": list(SigningKey.objects.order_by("-first_size")[:5]),
         "owed": Receipt.objects.filter(sent_at=None).exclude(problem="").count(),

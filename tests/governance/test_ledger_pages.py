@@ -331,7 +331,15 @@ def test_an_administrator_erases_the_texts_of_an_entry(decided, alice, frank, da
     assert as_person(dan).post(reverse("governance:ledger_erase", args=[decided.pk]), good).status_code == 403
     texted = ledger.record(Action.PERSON_CHANGED, actor=frank, subject=alice, texts={"reason": "x"})
     answer = as_person(frank).post(f"/api/v1/ledger/{texted.pk}/erase/", good, content_type="application/json")
-    assert (answer.status_code, answer.json()["texts"]) == (200, {"reason": "(erased)"})
+    assert (answer.status_code, answer.json()["id"]) == (200, texted.pk)
+    assert ledger.texts_of(LedgerEntry.objects.get(pk=texted.pk)) == {"reason": "(erased)"}
+    # What they may not read they may erase all the same, without being shown it.
+    unseen = ledger.record(Action.PERSON_CHANGED, actor=alice, subject=alice, texts={"reason": "Alice moved"})
+    address = reverse("governance:ledger_erase", args=[unseen.pk])
+    assert client.get(reverse("governance:ledger_entry", args=[unseen.pk])).status_code == 404
+    assert as_person(frank).post(address, {"reason": "short"}).status_code == 400
+    assert as_person(frank).post(address, good).url == reverse("governance:compliance")
+    assert ledger.texts_of(LedgerEntry.objects.get(pk=unseen.pk)) == {"reason": "(erased)"}
 
 
 def test_an_administrator_anonymises_a_person_on_their_page(decided, eve, bob, frank, dan, as_person):

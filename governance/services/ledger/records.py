@@ -72,7 +72,7 @@ def record(
             "nonce": secrets.token_hex(8),
         }
     )
-    entry = LedgerEntry.objects.create(
+    entry = LedgerEntry(
         at=at,
         action=action.value,
         actor=actor,
@@ -85,12 +85,55 @@ def record(
         canonical=data,
         leaf_hash=merkle.leaf_hash(data),
     )
+    _insert(entry)
     if held:
         ErasableText.objects.bulk_create(
             ErasableText(entry=entry, name=name, salt=salt, text=text) for name, salt, text in held
         )
-    PendingEntry.objects.create(entry=entry)
     return entry
+
+
+_COLUMNS = (
+    "at, action, actor_id, on_behalf_of_id, subject_type, subject_id, subject_digest, scope_id, request_id, canonical, "
+    "leaf_hash"
+)
+_INSERT = (
+    f"INSERT INTO {LedgerEntry._meta.db_table} ({_COLUMNS}) "  # noqa: S608 - names of ours
+    f"VALUES ({', '.join(['%s'] * len(_COLUMNS.split(',')))})"
+)
+_WAIT = f"INSERT INTO {PendingEntry._meta.db_table} (entry_id)"
+
+
+def _insert(entry: LedgerEntry) -> None:
+    """Write the entry and let it wait for its number: one statement on PostgreSQL.
+
+    Every act of everybody passes here; through the ORM the two rows would cost a writer three times as much.
+    """
+    values = [
+        connection.ops.adapt_datetimefield_value(entry.at),
+        entry.action,
+        entry.actor_id,
+        entry.on_behalf_of_id,
+        entry.subject_type,
+        entry.subject_id,
+        entry.subject_digest,
+        entry.scope_id,
+        entry.request_id,
+        entry.canonical,
+        entry.leaf_hash,
+    ]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                f"WITH made AS ({_INSERT} RETURNING id) {_WAIT} SELECT id FROM made RETURNING entry_id",  # noqa: S608
+                values,
+            )
+            entry.pk = cursor.fetchone()[0]
+        else:
+            cursor.execute(_INSERT, values)
+            entry.pk = cursor.lastrowid
+            cursor.execute(f"{_WAIT} VALUES (%s)", [entry.pk])
+    entry._state.adding, entry._state.db = False, connection.alias
 
 
 def changes(before: dict, after: dict, *, free_text: Collection[str] = frozenset()) -> tuple[dict, dict[str, str]]:
