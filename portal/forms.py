@@ -35,7 +35,12 @@ class SavedViewForm(Form):
         help_text=_("A view shows nobody more than they may see: each sees their own rows in it."),
     )
     team = forms.ModelChoiceField(
-        Team.objects.none(), label=_("Team"), required=False, empty_label=_("Choose a team"), to_field_name="slug"
+        Team.objects.none(),
+        label=_("Team"),
+        required=False,
+        empty_label=_("Choose a team"),
+        to_field_name="slug",
+        help_text=_("For a view that a team finds."),
     )
     usual = forms.BooleanField(
         label=_("Start with it"), required=False, help_text=_("When you open the list, this view is shown first.")

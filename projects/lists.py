@@ -24,6 +24,10 @@ def _page(row) -> str:
     return row.get_absolute_url()
 
 
+def _beginning(text: str) -> str:
+    return text if len(text) <= NOTE else f"{text[: NOTE - 1].rstrip()}…"
+
+
 USE_CASES = register(
     Listing(
         key="use-cases",
@@ -36,14 +40,14 @@ USE_CASES = register(
         columns=(
             Column(
                 "title", _("Title"), lambda row: row.title, "title", link=_page, sort="title",
-                note=lambda row: row.problem[:NOTE],
+                note=lambda row: _beginning(row.problem),
             ),
             Column(
                 "stage", _("Stage"), lambda row: row.stage, "status",
                 # The stored word "approved" is also a decision's, so it gets its full name here.
                 mark=lambda row: "approved_for_development" if row.stage == Stage.APPROVED else row.stage,
             ),
-            Column("team", _("Team"), lambda row: row.team, link=lambda row: row.team.get_absolute_url()),
+            Column("team", _("Team"), lambda row: row.team),
             Column("owner", _("Owner"), lambda row: row.owner, "person"),
             Column("changed_at", _("Changed"), lambda row: row.changed_at, "when", sort="changed_at"),
             Column("problem", _("Problem"), lambda row: row.problem, usual=False),
@@ -140,7 +144,7 @@ TEAMS = register(
         filters=("q",),
         columns=(
             Column(
-                "team", _("Team"), lambda row: row.name, "title", link=_page, note=lambda row: row.description[:NOTE]
+                "team", _("Team"), lambda row: row.name, "title", link=_page, note=lambda row: _beginning(row.description)
             ),
             Column("short_name", _("Short name"), lambda row: row.slug, "mono", sort="slug"),
             Column("people", _("People"), lambda row: row.people, "number"),

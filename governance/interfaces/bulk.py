@@ -62,7 +62,7 @@ def perform(request, listing: Listing, verb: Verb, rows: QuerySet, ids: list[int
                 verb.act(request.user, row, reason)
         except access.Denied as error:
             record_refusal(getattr(request, "_request", request), error, request.user)
-            sentence = " ".join([error.reason, *(str(one) for one in error.missing)])
+            sentence = " ".join([error.reason, *(str(one) for one in error.missing if str(one) not in error.reason)])
             outcomes.append(Outcome(pk, label, address, False, sentence, error.code))
         except ValueError as error:
             if not (hasattr(error, "field") or hasattr(error, "errors")):
