@@ -144,7 +144,12 @@ TEAMS = register(
         filters=("q",),
         columns=(
             Column(
-                "team", _("Team"), lambda row: row.name, "title", link=_page, note=lambda row: _beginning(row.description)
+                "team",
+                _("Team"),
+                lambda row: row.name,
+                "title",
+                link=_page,
+                note=lambda row: _beginning(row.description),
             ),
             Column("short_name", _("Short name"), lambda row: row.slug, "mono", sort="slug"),
             Column("people", _("People"), lambda row: row.people, "number"),

@@ -155,6 +155,12 @@ def batches(
             yield {name: batch.column(name).to_pylist() for name in wanted}
 
 
+def arrow_batches(path: str | Path, rows: int = _READ_ROWS) -> Iterator[pa.RecordBatch]:
+    """Yield the rows as they are stored, for what is computed without turning every cell into a Python object."""
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        yield from file.iter_batches(batch_size=rows, use_threads=False)
+
+
 def iterate(path: str | Path, names: Sequence[str] | None = None) -> Iterator[dict[str, str | None]]:
     """Yield every row in order as a mapping."""
     for batch in batches(path, names):

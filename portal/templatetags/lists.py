@@ -22,6 +22,9 @@ register = template.Library()
 LONG = 140
 """Characters of a text that a cell shows."""
 
+WORDY = 60
+"""Characters from which on a text gets a wider column."""
+
 NUMBERS = frozenset({"number", "percent"})
 NOTHING = mark_safe('<span class="muted">–</span>')
 
@@ -75,8 +78,10 @@ def _title(column: Column, row: Any) -> SafeString:
 
 
 def _cell(column: Column, row: Any) -> SafeString:
-    opened = '<td class="num">' if column.kind in NUMBERS else "<td>"
-    return mark_safe(f"{opened}{conditional_escape(_drawn(column, row))}</td>")  # noqa: S308 - escaped
+    drawn = conditional_escape(_drawn(column, row))
+    css = "num" if column.kind in NUMBERS else "wordy" if column.kind == "text" and len(drawn) > WORDY else ""
+    opened = f'<td class="{css}">' if css else "<td>"
+    return mark_safe(f"{opened}{drawn}</td>")  # noqa: S308 - escaped
 
 
 def _drawn(column: Column, row: Any) -> SafeString | str:

@@ -28,6 +28,7 @@ def fill(apps, schema_editor):
 def add_indexes(apps, schema_editor):
     """Let PostgreSQL index the words."""
     if schema_editor.connection.vendor == "postgresql":
+        schema_editor.execute(governance.models.words.FUNCTION)
         vector = governance.models.words.VECTOR.format(column="words")
         for name in WORDS:
             table = f"projects_{name.lower()}"
@@ -39,6 +40,7 @@ def drop_indexes(apps, schema_editor):
     if schema_editor.connection.vendor == "postgresql":
         for name in WORDS:
             schema_editor.execute(f"DROP INDEX IF EXISTS projects_{name.lower()}_words")
+        schema_editor.execute("DROP FUNCTION IF EXISTS gatehouse_words(text)")
 
 
 class Migration(migrations.Migration):

@@ -79,14 +79,27 @@ def _findings(report: dict) -> list[dict[str, str]]:
             )
         )
     personal = report["personal_data"]
+    sampled = personal["rows_examined"] < personal["rows"]
     if personal["rows_with_findings"]:
         kinds = ", ".join(kind["name"] for kind in personal["kinds"][:4])
         found.append(
             (
                 "personal_data",
                 "problem",
-                f"{_rows(personal['rows_with_findings'], 'seems', 'seem')} to hold personal data ({kinds}).",
+                f"{_rows(personal['rows_with_findings'], 'seems', 'seem')} to hold personal data ({kinds})"
+                + (f", in a sample of {personal['rows_examined']:,}." if sampled else "."),
                 "Remove or pseudonymise it, or state the lawful basis on the dataset.",
+            )
+        )
+    elif personal["shapes"]:
+        first = personal["shapes"][0]
+        found.append(
+            (
+                "personal_data_by_shape",
+                "warning",
+                f"A sample of {personal['rows_examined']:,} rows shows no personal data, but at a glance over all rows "
+                f"there is: {first['name']}, in {_rows(first['rows'])}.",
+                "Search the table for it, or remove the column that holds it.",
             )
         )
     text = next((c for c in report["columns"] if c["name"] == report["text_column"]), None)

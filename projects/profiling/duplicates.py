@@ -196,17 +196,30 @@ def _texts(rows: Rows, positions: NDArray[np.int64], splits: Mapping[str, str | 
     return found
 
 
-def _shingles(text: str) -> frozenset[int]:
+def _shingles(text: str) -> NDArray[np.uint32]:
+    """The different pieces of a text as ascending numbers: four bytes each, where a set of them would take sixty."""
     plain = normalise(text)
     pieces = {plain[i : i + _SHINGLE] for i in range(max(1, len(plain) - _SHINGLE + 1))}
-    return frozenset(zlib.crc32(piece.encode()) for piece in pieces)
+    return np.unique(np.fromiter((zlib.crc32(piece.encode()) for piece in pieces), np.uint32, len(pieces)))
 
 
-def _pairs(shingles: Sequence[frozenset[int]], seed: int) -> tuple[list[tuple[float, int, int]], bool]:
+def _likeness(one: NDArray[np.uint32], other: NDArray[np.uint32]) -> float:
+    """How much of what either holds both hold (Jaccard), 0 where their sizes alone rule the threshold out."""
+    if min(len(one), len(other)) < NEAR_THRESHOLD * max(len(one), len(other)):
+        return 0.0
+    places = np.minimum(np.searchsorted(other, one), len(other) - 1)
+    common = int(np.count_nonzero(other[places] == one))
+    return common / (len(one) + len(other) - common)
+
+
+def _pairs(shingles: Sequence[NDArray[np.uint32]], seed: int) -> tuple[list[tuple[float, int, int]], bool]:
     if len(shingles) < 2:
         return [], True
-    sketches = MinHash.bulk(
-        [sorted(s) for s in shingles], num_perm=_PERMUTATIONS, seed=seed & 0xFFFFFFFF, hashfunc=_identity
+    sketches = MinHash.generator(
+        (pieces.tolist() for pieces in shingles),
+        num_perm=_PERMUTATIONS,
+        seed=seed & 0xFFFFFFFF,
+        hashfunc=_identity,
     )
     # More weight on finding than on speed: every candidate is measured afterwards.
     forest = MinHashLSH(threshold=NEAR_THRESHOLD, num_perm=_PERMUTATIONS, weights=(0.1, 0.9))
@@ -216,8 +229,7 @@ def _pairs(shingles: Sequence[frozenset[int]], seed: int) -> tuple[list[tuple[fl
     for position, sketch in enumerate(sketches):
         for other in sorted(forest.query(sketch)):
             compared += 1
-            union = len(shingles[position] | shingles[other])
-            likeness = len(shingles[position] & shingles[other]) / union
+            likeness = _likeness(shingles[position], shingles[other])
             if likeness >= NEAR_THRESHOLD:
                 found.append((likeness, other, position))
         if len(found) >= MAX_PAIRS or compared >= MAX_COMPARISONS:

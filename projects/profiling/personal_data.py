@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from projects import tables
+from projects.profiling import shapes
 
 ROWS_EXAMINED = 20_000
 CELL_CHARS = 10_000
@@ -210,7 +211,8 @@ def scan(splits: Mapping[str, str | Path], seed: int) -> dict[str, object]:
 
     All rows are examined up to ROWS_EXAMINED rows and about CHARS_EXAMINED characters, else a sample of that size drawn
     with ``seed`` over all splits; of each cell the first CELL_CHARS characters. ``rows_with_findings``
-    counts rows, a kind's ``count`` finds.
+    counts rows, a kind's ``count`` finds. Where a sample was examined, ``shapes`` says what all rows look like at a
+    glance (see `shapes.count`); elsewhere it is empty.
     """
     sizes = {split: tables.count(path) for split, path in splits.items()}
     total = sum(sizes.values())
@@ -269,6 +271,7 @@ def scan(splits: Mapping[str, str | Path], seed: int) -> dict[str, object]:
         "method": "Every row was examined."
         if examined == total
         else f"A random sample of {examined:,} of {total:,} rows was examined (seed {seed}).",
+        "shapes": [] if examined == total else shapes.count(splits.values()),
         "cannot_find": CANNOT_FIND,
     }
 

@@ -147,6 +147,9 @@ def _personal_data(profile: dict[str, Any]) -> str:
         )
     else:
         said.append("No personal data was found by pattern.")
+    if found.get("shapes"):
+        listed = "; ".join(f"{shape['name']} in {shape['rows']:,}" for shape in found["shapes"])
+        said.append(f"All rows were looked at for shapes alone, without checking what was found: {listed}.")
     if found.get("cannot_find"):
         said.append(str(found["cannot_find"]))
     return "\n\n".join(part for part in said if part)

@@ -106,3 +106,30 @@ def test_long_documents_are_sampled_by_their_length(tmp_path, monkeypatch):
     monkeypatch.setattr(personal_data, "LEAST_ROWS", 10)
     tables.write([{"text": "x" * 1_000} for _ in range(200)], ["text"], tmp_path / "t.parquet")
     assert personal_data.scan({"train": tmp_path / "t.parquet"}, seed=1)["rows_examined"] == 50
+
+
+def test_what_the_sample_left_out_is_counted_by_its_shape_over_all_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(personal_data, "ROWS_EXAMINED", 5)
+    plain = [{"text": f"printer {n} is slow", "label": "it"} for n in range(400)]
+    telling = [
+        {"text": "write to bob@mail.example.org", "label": "it"},
+        {"text": "nothing", "label": "carol@example.org"},
+        {"text": "pay DE89 3704 0044 0532 0130 00", "label": "it"},
+        {"text": "from 203.0.113.7", "label": None},
+    ]
+    tables.write(plain + telling, ["text", "label"], tmp_path / "t.parquet")
+
+    report = personal_data.scan({"train": tmp_path / "t.parquet"}, seed=1)
+
+    assert (report["rows"], report["rows_examined"], report["rows_with_findings"]) == (404, 5, 0)
+    assert {shape["name"]: shape["rows"] for shape in report["shapes"]} == {
+        "e-mail address": 2,
+        "bank account number (IBAN)": 1,
+        "IP address": 1,
+        "number of seven or more digits": 2,
+    }
+
+
+def test_where_every_row_was_examined_no_shape_is_counted(tmp_path):
+    tables.write([{"text": "bob@example.org"}], ["text"], tmp_path / "t.parquet")
+    assert personal_data.scan({"train": tmp_path / "t.parquet"}, seed=1)["shapes"] == []

@@ -230,7 +230,8 @@ def queue_position(job: TrainingJob) -> Position | None:
     elif ahead:
         reason = f"{ahead} {'job is' if ahead == 1 else 'jobs are'} ahead of it."
     elif running:
-        reason = f"It is next: it starts when one of {running} running {'job' if running == 1 else 'jobs'} ends."
+        which = "the running job" if running == 1 else f"one of {running} running jobs"
+        reason = f"It is next: it starts when {which} ends."
     else:
         reason = "It is next, and no worker is busy: it starts within seconds, unless no training worker is running."
     return Position(ahead, running, reason)
