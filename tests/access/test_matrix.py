@@ -30,6 +30,7 @@ THIRD_PARTY = ("allauth.", "django.", "drf_spectacular.")
 OF_NO_TEAM = {"field", "part", "act", "path", "ticket", "recipe"}
 # Everyone in the organisation may look at these, whoever made them.
 FOR_EVERYBODY = ("base-models/", "goals/", "api/v1/base-models", "api/v1/goals", "api/v1/recipes", "welcome/")
+RECORD = re.compile(rf'INSERT INTO "?{LedgerEntry._meta.db_table}\b')
 GOVERNED = {model._meta.db_table for model in guards.governed_models()}
 WRITE = re.compile(r'(?:INSERT(?: OR IGNORE)? INTO|UPDATE|DELETE FROM) "(?P<table>\w+)"')
 # Refused in this state of the object, to anyone.
@@ -131,7 +132,7 @@ class _Writes:
 
     def __call__(self, execute, sql, params, many, context):
         found = WRITE.match(sql)
-        if found and found["table"] == LedgerEntry._meta.db_table:
+        if RECORD.search(sql):
             self.recorded = True
         elif found and found["table"] in GOVERNED:
             self.governed.add(found["table"])
