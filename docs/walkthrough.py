@@ -173,6 +173,9 @@ def walk(builder: Person, reviewer: Person, employee: Person, options: argparse.
         f"use-cases/{use_case['id']}/",
         {
             "human_oversight": "The receiving team sees the suggestion and moves a wrong request with one click.",
+            # The tier decides who has to agree: for the lowest one, a single reviewer.
+            "risk_tier": "minimal",
+            "risk_tier_reason": "A wrong suggestion costs one click, and a person sees every one.",
             "objectives": [
                 {
                     "kpi": "Requests that reach the right team first",

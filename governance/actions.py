@@ -101,6 +101,11 @@ class Action(StrEnum):
     APPROVAL_WITHDRAWN = "approval.withdrawn"
     APPROVAL_LAPSED = "approval.lapsed"
     APPROVAL_COMMENTED = "approval.commented"
+    APPROVAL_REVOKED = "approval.revoked"
+    APPROVAL_ESCALATED = "approval.escalated"
+    CONDITION_MET = "approval.condition_met"
+    REVIEW_DELEGATED = "review.delegated"
+    REVIEW_DELEGATION_ENDED = "review.delegation_ended"
 
     # The ledger itself
     LEDGER_VERIFIED = "ledger.verified"

@@ -31,7 +31,9 @@ def role_choices(*, organisation: bool | None = None) -> list[tuple[str, str]]:
     return [
         (value, label)
         for value, label in ROLE_CHOICES
-        if organisation is None or (Role(value) in ORGANISATION_ROLES) == organisation
+        # A delegation gives and takes its role by itself.
+        if value != Role.REVIEW_DELEGATE
+        and (organisation is None or (Role(value) in ORGANISATION_ROLES) == organisation)
     ]
 
 
@@ -71,8 +73,61 @@ class DecisionForm(forms.Form):
         required=False,
         max_length=10_000,
         widget=forms.Textarea(attrs={"rows": 2}),
-        help_text=_("What has to hold after an approval, one condition per line. They are kept with the decision."),
+        help_text=_("What has to hold after an approval, one condition per line. Each is listed until it is met."),
     )
+    expires_on = forms.DateField(
+        label=_("Approve until"),
+        required=False,
+        widget=DateInput,
+        help_text=_("The last day on which your approval holds. Empty: as long as the policy says."),
+    )
+    step = forms.CharField(required=False, max_length=40)
+
+
+class RevokeForm(forms.Form):
+    """Why an approval is taken back."""
+
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        error_messages={"required": _("Say why, in a sentence: whoever relied on it will read it.")},
+    )
+
+
+class ConditionForm(forms.Form):
+    """Which condition is met, and how one knows."""
+
+    condition = forms.IntegerField(min_value=1, max_value=2**53)
+    note = forms.CharField(required=False, max_length=2000)
+
+
+class DelegationForm(forms.Form):
+    """Who does the reader's reviews, and until when."""
+
+    email = forms.EmailField(label=_("Person"), help_text=_("Their e-mail address. Not an administrator or auditor."))
+    until = forms.DateField(label=_("Until"), widget=DateInput, help_text=_("The last day, at most 90 days from now."))
+    reason = forms.CharField(label=_("Reason"), required=False, max_length=300, help_text=_("Such as: on holiday."))
+
+    def __init__(self, *args, user, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean_email(self):
+        """Find the person among those that the user may see."""
+        found = User.objects.visible_to(self.user).filter(email=self.cleaned_data["email"].lower()).first()
+        if found is None:
+            raise forms.ValidationError(_("Nobody has this address."))
+        self.person = found
+        return found.email
+
+    def arguments(self) -> dict:
+        """Return the keyword arguments for `approvals.delegate`, all but the actor."""
+        return {
+            "delegate": self.person,
+            "ends_at": end_of(self.cleaned_data["until"]),
+            "reason": self.cleaned_data["reason"],
+        }
 
 
 class CommentForm(forms.Form):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from django.urls import reverse
@@ -24,7 +25,12 @@ REVIEWS = register(
                 "subject", _("What is asked"), lambda row: row.subject_label, "title", note=lambda row: row.question,
                 link=lambda row: reverse("governance:review", args=[row.pk]),
             ),
-            Column("state", _("State"), lambda row: row.state, "status"),
+            Column(
+                "state", _("State"), lambda row: row.state, "status",
+                mark=lambda row: "overdue" if row.is_overdue else row.state,
+            ),
+            Column("tier", _("Risk tier"), lambda row: row.tier, "status"),
+            Column("due", _("Due"), lambda row: row.due_at, "date", sort="due_at"),
             Column("requester", _("Asked by"), lambda row: row.requester, "person"),
             Column("requested_at", _("When"), lambda row: row.requested_at, "when", sort="requested_at"),
             Column("gate", _("Gate"), lambda row: row.get_gate_display(), usual=False),
@@ -34,6 +40,9 @@ REVIEWS = register(
         ),
     )
 )  # fmt: skip
+
+DUE_FIRST = replace(REVIEWS, order=("due_at", "id"))
+"""The same list where something waits to be decided: what should have been decided longest ago comes first."""
 
 
 def _held(row) -> list[str]:

@@ -1,4 +1,4 @@
-"""The auditor's page: every permission, which role holds it, which gate needs whom. Standard library only.
+"""The auditor's page: every permission, which role holds it, which gate needs whom, by when. Standard library only.
 
 Read top to bottom it answers "who may do what here?". Nothing in the product grants a right that is not in
 these tables, and a word that is not here raises.
@@ -51,7 +51,12 @@ class Permission(StrEnum):
     REVIEW_VIEW = "review.view"
     REVIEW_REQUEST = "review.request"
     REVIEW_COMMENT = "review.comment"
+    # The door to deciding. By itself it decides nothing: each step of a gate asks for a speciality.
     REVIEW_DECIDE = "review.decide"
+    REVIEW_GOVERNANCE = "review.governance"
+    REVIEW_LEGAL = "review.legal"
+    REVIEW_PRIVACY = "review.privacy"
+    REVIEW_SECURITY = "review.security"
 
     LEDGER_VIEW = "ledger.view"
     COMPLIANCE_VIEW = "compliance.view"
@@ -78,13 +83,20 @@ class Role(StrEnum):
     TEAM_OWNER = "team_owner"
     GUEST = "guest"
     REVIEWER = "reviewer"
+    LEGAL_REVIEWER = "legal_reviewer"
+    PRIVACY_REVIEWER = "privacy_reviewer"
+    SECURITY_REVIEWER = "security_reviewer"
+    REVIEW_DELEGATE = "review_delegate"
     AUDITOR = "auditor"
     ADMINISTRATOR = "administrator"
 
 
 P = Permission
 
-ORGANISATION_ROLES = frozenset({Role.EMPLOYEE, Role.REVIEWER, Role.AUDITOR, Role.ADMINISTRATOR})
+REVIEWER_ROLES = frozenset({Role.REVIEWER, Role.LEGAL_REVIEWER, Role.PRIVACY_REVIEWER, Role.SECURITY_REVIEWER})
+"""Roles that decide at gates, each with a speciality. `reviewer` is the one of governance."""
+
+ORGANISATION_ROLES = REVIEWER_ROLES | {Role.EMPLOYEE, Role.REVIEW_DELEGATE, Role.AUDITOR, Role.ADMINISTRATOR}
 """Roles held in the whole organisation. Every other role is held in one team."""
 
 _TEAM_READ = frozenset({P.TEAM_VIEW, P.USE_CASE_VIEW, P.DATASET_VIEW, P.JOB_VIEW, P.MODEL_VIEW, P.REVIEW_VIEW})
@@ -109,6 +121,7 @@ _BUILD = (
     | _DESCRIBE
 )
 _READ_ALL = _TEAM_READ | {P.BASE_MODEL_VIEW, P.COMPLIANCE_VIEW, P.PERSON_VIEW}
+_REVIEW_ALL = _READ_ALL | {P.REVIEW_COMMENT, P.REVIEW_DECIDE}
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.EMPLOYEE: frozenset({P.USE_CASE_PROPOSE, P.BASE_MODEL_VIEW, P.LIST_SAVE}),
@@ -143,8 +156,13 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.GUEST: frozenset({P.TEAM_VIEW, P.USE_CASE_VIEW, P.MODEL_VIEW, P.MODEL_USE}) | _TALK,
     # A reviewer reads everything that can be put before them and decides; they build nothing, so that no one
     # can be asked to approve their own work by holding two hats at once.
-    Role.REVIEWER: _READ_ALL
-    | {P.REVIEW_COMMENT, P.REVIEW_DECIDE, P.BASE_MODEL_ALLOW, P.MODEL_RETIRE, P.BREAK_GLASS_REVIEW},
+    Role.REVIEWER: _REVIEW_ALL | {P.REVIEW_GOVERNANCE, P.BASE_MODEL_ALLOW, P.MODEL_RETIRE, P.BREAK_GLASS_REVIEW},
+    Role.LEGAL_REVIEWER: _REVIEW_ALL | {P.REVIEW_LEGAL},
+    Role.PRIVACY_REVIEWER: _REVIEW_ALL | {P.REVIEW_PRIVACY},
+    Role.SECURITY_REVIEWER: _REVIEW_ALL | {P.REVIEW_SECURITY, P.MODEL_RETIRE},
+    # Held for the length of a delegation, by whoever stands in for a reviewer. It has no speciality: what its holder
+    # may decide, they decide on behalf of the reviewer who delegated to them.
+    Role.REVIEW_DELEGATE: _READ_ALL | {P.REVIEW_COMMENT, P.REVIEW_DECIDE},
     Role.AUDITOR: _READ_ALL | {P.LEDGER_VIEW, P.BREAK_GLASS_REVIEW},
     # An administrator looks after people, teams and machines and has no say over approvals.
     Role.ADMINISTRATOR: _READ_ALL
@@ -242,20 +260,102 @@ class Gate(StrEnum):
     MODEL_PUBLICATION = "model_publication"
 
 
+class RiskTier(StrEnum):
+    """How much harm a use case could do, as its owner says and its reviewers see: decides who has to agree, by when.
+
+    What the law prohibits (Regulation (EU) 2024/1689, Article 5) is not a tier: no gate opens for it.
+    """
+
+    MINIMAL = "minimal"
+    LIMITED = "limited"
+    HIGH = "high"
+
+
+@dataclass(frozen=True)
+class TierRule:
+    """What a tier asks for beside people: `due_days` to decide, then a reminder every `remind_days`, and how many days
+    an approval lasts at most (None: until what was approved changes). `meaning` helps to choose it."""
+
+    meaning: str
+    due_days: int
+    remind_days: int
+    valid_days: int | None
+
+
+TIERS: dict[RiskTier, TierRule] = {
+    RiskTier.MINIMAL: TierRule("A wrong output costs somebody a moment, and a person puts it right.", 5, 3, None),
+    RiskTier.LIMITED: TierRule("People deal with its outputs directly, or a wrong one costs time or money.", 7, 3, 730),
+    RiskTier.HIGH: TierRule("It bears on work, health, credit, education, rights or safety of people.", 14, 3, 365),
+}
+
+
+class Involvement(StrEnum):
+    """A part that somebody had in what is put before a gate."""
+
+    PROPOSED = "proposed"
+    DESCRIBED = "described"
+    PREPARED_DATA = "prepared_data"
+    TRAINED = "trained"
+
+
+@dataclass(frozen=True)
+class Step:
+    """`quorum` different people, each with one of the permissions, have to approve. Steps stand beside each other."""
+
+    key: str
+    label: str
+    approvers: tuple[Permission, ...]
+    quorum: int = 1
+
+
+_ANY_REVIEWER = (P.REVIEW_GOVERNANCE, P.REVIEW_LEGAL, P.REVIEW_PRIVACY, P.REVIEW_SECURITY)
+_BY_TIER: dict[RiskTier, tuple[Step, ...]] = {
+    RiskTier.MINIMAL: (Step("review", "A reviewer", _ANY_REVIEWER),),
+    RiskTier.LIMITED: (Step("review", "Two reviewers", _ANY_REVIEWER, 2),),
+    # Nobody stands for two of them: one decision for each person, whatever roles they hold.
+    RiskTier.HIGH: (
+        Step("governance", "Governance", (P.REVIEW_GOVERNANCE,)),
+        Step("law", "Law or privacy", (P.REVIEW_LEGAL, P.REVIEW_PRIVACY)),
+        Step("security", "Security", (P.REVIEW_SECURITY,)),
+    ),
+}
+
+
 @dataclass(frozen=True)
 class GateRule:
-    """Who may open a gate: the permission an approver needs and how many different people must approve."""
+    """Who may open a gate: the steps for each tier, which part in the work excludes from deciding, and what is shown
+    without being bound to: a change of an `immaterial` part is listed and voids nothing."""
 
     question: str
-    approver: Permission
-    quorum: int
+    steps: dict[RiskTier, tuple[Step, ...]]
+    excluded: frozenset[Involvement]
+    immaterial: frozenset[str] = frozenset()
 
+
+_I = Involvement
 
 GATES: dict[Gate, GateRule] = {
-    Gate.USE_CASE_DEVELOPMENT: GateRule("May this use case be developed?", P.REVIEW_DECIDE, 1),
-    Gate.DATASET_USE: GateRule("May this dataset version be used for this use case?", P.REVIEW_DECIDE, 1),
-    Gate.MODEL_PUBLICATION: GateRule("May this model version be published to this audience?", P.REVIEW_DECIDE, 1),
+    Gate.USE_CASE_DEVELOPMENT: GateRule(
+        "May this use case be developed?", _BY_TIER, frozenset({_I.PROPOSED, _I.DESCRIBED}), frozenset({"Goals"})
+    ),
+    Gate.DATASET_USE: GateRule(
+        "May this dataset version be used for this use case?",
+        _BY_TIER,
+        frozenset({_I.PROPOSED, _I.PREPARED_DATA}),
+        frozenset({"Dataset title", "Description"}),
+    ),
+    Gate.MODEL_PUBLICATION: GateRule(
+        "May this model version be published to this audience?",
+        _BY_TIER,
+        frozenset({_I.PROPOSED, _I.PREPARED_DATA, _I.TRAINED}),
+    ),
 }
+
+MAX_DELEGATION_DAYS = 90
+"""For how long a reviewer may hand their duty to somebody else, at most."""
+
+NEVER_DELEGATES = frozenset({Role.ADMINISTRATOR, Role.AUDITOR, Role.GUEST})
+"""Who holds one of these has no say over approvals, so nobody can hand them theirs."""
 
 
 class TokenScope(StrEnum):
@@ -285,7 +385,7 @@ _ADMIN = frozenset(
     }
 )
 _TRAIN = frozenset({P.JOB_SUBMIT, P.JOB_CONTROL})
-_REVIEW = frozenset({P.REVIEW_DECIDE, P.REVIEW_COMMENT, P.BREAK_GLASS_REVIEW})
+_REVIEW = frozenset({P.REVIEW_DECIDE, P.REVIEW_COMMENT, P.BREAK_GLASS_REVIEW, *_ANY_REVIEWER})
 
 SCOPE_PERMISSIONS: dict[TokenScope, frozenset[Permission]] = {
     TokenScope.READ: _READ | {P.DATASET_DOWNLOAD},
@@ -295,6 +395,11 @@ SCOPE_PERMISSIONS: dict[TokenScope, frozenset[Permission]] = {
     TokenScope.PREDICT: frozenset({P.MODEL_USE}),
     TokenScope.ADMIN: _ADMIN,
 }
+
+
+def reviewer_roles(permissions: tuple[Permission, ...]) -> list[Role]:
+    """Return the roles whose holders may decide a step that asks for one of these permissions."""
+    return [role for role in Role if role in REVIEWER_ROLES and ROLE_PERMISSIONS[role] & set(permissions)]
 
 
 def team_permissions() -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from governance.views import access_reviews, account, administration, break_glass, doors, ledger, reviews
+from governance.views import access_reviews, account, administration, break_glass, delegations, doors, ledger, reviews
 
 app_name = "governance"
 
@@ -13,6 +13,9 @@ urlpatterns = [
     path("reviews/<int:pk>/decide/", reviews.decide, name="decide"),
     path("reviews/<int:pk>/comments/", reviews.comment, name="comment"),
     path("reviews/<int:pk>/withdraw/", reviews.withdraw, name="withdraw"),
+    path("reviews/<int:pk>/revoke/", reviews.revoke, name="revoke"),
+    path("reviews/<int:pk>/conditions/", reviews.meet, name="condition_meet"),
+    path("reviews/<int:pk>/decisions/<int:decision>/", reviews.decision_entry, name="decision_entry"),
     path("ledger/", ledger.ledger, name="ledger"),
     path("ledger/export.csv", ledger.export, name="ledger_export"),
     path("ledger/archive/", ledger.archive, name="ledger_archive"),
@@ -30,6 +33,8 @@ urlpatterns = [
     path("account/sessions/end-others/", account.end_other_sessions, name="sessions_end_others"),
     path("account/sessions/<int:pk>/end/", account.end_session, name="session_end"),
     path("account/protect/", account.protect, name="protect"),
+    path("account/delegations/", delegations.delegations, name="delegations"),
+    path("account/delegations/<int:pk>/end/", delegations.end, name="delegation_end"),
     path("administration/", administration.people, name="people"),
     path("administration/people/export.csv", administration.export, name="people_export"),
     path("administration/people/bulk/", administration.bulk_people, name="people_bulk"),

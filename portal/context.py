@@ -8,9 +8,8 @@ from django.conf import settings
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 
-from governance.models import ApprovalRequest
 from governance.policy import Permission
-from governance.services import access
+from governance.services import access, approvals
 
 WAITING_CAP = 100
 """Where the count beside "Reviews" stops, on every page."""
@@ -73,8 +72,7 @@ def _navigation(request) -> Navigation:
     compliance = access.organisation_allows(user, Permission.COMPLIANCE_VIEW)
     waiting = 0
     if access.organisation_allows(user, Permission.REVIEW_DECIDE):
-        asked = ApprovalRequest.objects.open().exclude(requester=user).exclude(decisions__approver=user)
-        waiting = asked.order_by().values("pk")[:WAITING_CAP].count()
+        waiting = approvals.waiting_for(user).order_by().values("pk")[:WAITING_CAP].count()
     hidden = {key for key, shown in (("admin", admin), ("compliance", compliance)) if not shown}
     items = [
         Item(

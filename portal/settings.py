@@ -258,7 +258,8 @@ MFA_TOTP_TOLERANCE = 1
 MFA_ALLOW_UNVERIFIED_EMAIL = True
 # A browser offers passkeys without HTTPS on localhost alone, which is what this lets pass.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = ALONE
-MFA_REQUIRED_ROLES = set(env_list("MFA_REQUIRED_ROLES", "" if ALONE else "administrator,auditor,reviewer")) - {"none"}
+_DECIDING = "administrator,auditor,reviewer,legal_reviewer,privacy_reviewer,security_reviewer,review_delegate"
+MFA_REQUIRED_ROLES = set(env_list("MFA_REQUIRED_ROLES", "" if ALONE else _DECIDING)) - {"none"}
 
 # Lock-outs
 LOCKOUT_FAILURES = env_int("LOCKOUT_FAILURES", 5)

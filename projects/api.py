@@ -195,8 +195,8 @@ class UseCaseViewSet(Bulk, _Endpoint):
         """Return the use cases that the caller may see, without long texts in a list."""
         rows = super().get_queryset().select_related("team", "owner", "proposer")
         if self.action == "list":
-            return rows.defer(*UseCase.MATERIAL[1:])
-        return rows.prefetch_related("goals", "objectives", "stakeholders")
+            return rows.defer(*UseCase.MATERIAL[1:], "risk_tier_reason")
+        return rows.select_related("risk_tier_set_by").prefetch_related("goals", "objectives", "stakeholders")
 
     def get_serializer_class(self):
         """Return the short shape for a list."""

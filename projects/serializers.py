@@ -7,6 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from governance.models import ApprovalRequest, User
+from governance.models.approvals import TIER_CHOICES
 from governance.services import approvals
 from projects.models import (
     CommitFile,
@@ -136,6 +137,7 @@ class UseCaseSerializer(UseCaseSummary):
     """A use case with everything about it."""
 
     proposer = PersonReference(read_only=True)
+    risk_tier_set_by = PersonReference(read_only=True, allow_null=True)
     goals = GoalSerializer(many=True, read_only=True)
     objectives = ObjectiveSerializer(many=True, read_only=True)
     stakeholders = StakeholderSerializer(many=True, read_only=True)
@@ -144,6 +146,9 @@ class UseCaseSerializer(UseCaseSummary):
         fields = [
             *UseCaseSummary.Meta.fields,
             *UseCase.MATERIAL[1:],
+            *UseCase.TIER,
+            "risk_tier_set_by",
+            "risk_tier_set_at",
             "proposer",
             "goals",
             "objectives",
@@ -176,6 +181,12 @@ class UseCaseChange(serializers.Serializer):
     benefit = serializers.CharField(**_LONG, required=False)
     data_needed = serializers.CharField(**_LONG, required=False, allow_blank=True)
     human_oversight = serializers.CharField(**_LONG, required=False, allow_blank=True)
+    risk_tier = serializers.ChoiceField(
+        choices=TIER_CHOICES, required=False, help_text="How much harm it could do; decides who has to agree."
+    )
+    risk_tier_reason = serializers.CharField(
+        **_LONG, required=False, help_text="Why this tier; a new tier needs a new reason."
+    )
     owner = serializers.PrimaryKeyRelatedField(queryset=User.objects.none(), required=False)
     goals = serializers.PrimaryKeyRelatedField(queryset=StrategicGoal.objects.none(), many=True, required=False)
     objectives = ObjectiveSerializer(many=True, required=False)

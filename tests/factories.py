@@ -29,8 +29,11 @@ def make_use_case(*, actor, team, **statement):
     return use_cases.propose(actor=actor, team=team, **(STATEMENT | statement))
 
 
-def make_ready_use_case(*, actor, team, **statement):
-    """Return a draft that has all that its gate asks for; `actor` must be able to edit in the team."""
+def make_ready_use_case(*, actor, team, tier="minimal", **statement):
+    """Return a draft that has all that its gate asks for; `actor` must be able to edit in the team.
+
+    A use case of the tier "minimal" needs one reviewer at each of its gates.
+    """
     from projects.services import use_cases
 
     use_case = make_use_case(actor=actor, team=team, **statement)
@@ -38,6 +41,8 @@ def make_ready_use_case(*, actor, team, **statement):
         actor=actor,
         use_case=use_case,
         human_oversight="An agent sees every suggestion and can choose another queue.",
+        risk_tier=tier,
+        risk_tier_reason=f"It is {tier}: a wrong queue costs an agent one click.",
         objectives=[
             {
                 "kpi": "Requests in the right queue",

@@ -13,9 +13,13 @@ class TrainingConfig(AppConfig):
         """Say what happens when this package's gate opens."""
         from governance.policy import Gate
         from governance.services import approvals
+        from projects.services import use_cases
 
         approvals.on_approved(Gate.MODEL_PUBLICATION, _publication_approved)
         approvals.on_closed(Gate.MODEL_PUBLICATION, _publication_closed)
+        for gate in (Gate.USE_CASE_DEVELOPMENT, Gate.DATASET_USE):
+            approvals.on_closed(gate, _foundation_closed)
+        use_cases.on_tier_changed(_tier_changed)
 
 
 def _publication_approved(*, actor, request):
@@ -28,3 +32,16 @@ def _publication_closed(*, actor, request):
     from training.services import registry
 
     registry.closed(actor=actor, request=request)
+
+
+def _foundation_closed(*, actor, request):
+    from training.services import jobs, registry
+
+    jobs.stop_revoked(actor=actor, request=request)
+    registry.suspend_resting_on(actor=actor, request=request)
+
+
+def _tier_changed(*, actor, use_case):
+    from training.services import registry
+
+    registry.reconsider(actor=actor, use_case=use_case)

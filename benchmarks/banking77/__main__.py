@@ -121,6 +121,8 @@ def approved_use_case(people: dict[str, Person]) -> dict[str, Any]:
         f"use-cases/{use_case['id']}/",
         {
             "human_oversight": "A person answers whatever the customer says was misunderstood.",
+            "risk_tier": "minimal",
+            "risk_tier_reason": "A wrong intent leads to a question, and a person answers it.",
             "objectives": [
                 {
                     "kpi": "Questions understood at once",

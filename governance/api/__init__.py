@@ -3,7 +3,7 @@
 from rest_framework.routers import SimpleRouter
 
 from governance.api.access_reviews import Access, AccessReviews
-from governance.api.approvals import Approvals
+from governance.api.approvals import Approvals, Delegations
 from governance.api.break_glass import BreakGlasses
 from governance.api.doors import Locks, Sessions
 from governance.api.ledger import Ledger
@@ -14,6 +14,7 @@ router.register("access", Access, basename="access")
 router.register("access-reviews", AccessReviews, basename="access-review")
 router.register("approvals", Approvals, basename="approval")
 router.register("break-glass", BreakGlasses, basename="break-glass")
+router.register("delegations", Delegations, basename="delegation")
 router.register("ledger", Ledger, basename="ledger")
 router.register("people", People, basename="person")
 router.register("roles", Roles, basename="role")

@@ -19,7 +19,10 @@ ERASABLE = {"governance_erasabletext": ["id = NEW.id", "entry_id = NEW.entry_id 
 
 REQUEST = "governance_approvalrequest"
 BOUND_COLUMNS = ["gate", "content_type_id", "object_id", "scope_id", "digest", "requester_id", "requested_at"]
-FINAL_STATE = "OLD.state <> NEW.state AND OLD.state <> 'open' AND NOT (OLD.state = 'approved' AND NEW.state = 'lapsed')"
+FINAL_STATE = (
+    "OLD.state <> NEW.state AND OLD.state <> 'open' "
+    "AND NOT (OLD.state = 'approved' AND NEW.state IN ('lapsed', 'revoked'))"
+)
 APPROVED_BY_NOBODY = (
     "NEW.state = 'approved' AND OLD.state <> 'approved' AND NOT EXISTS "
     "(SELECT 1 FROM governance_decision d WHERE d.request_id = NEW.id AND d.verdict = 'approve')"

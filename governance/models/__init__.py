@@ -1,7 +1,15 @@
 """What one row means on the ground floor: people, their sessions, roles, tokens, approvals and the ledger."""
 
 from governance.models.access_reviews import AccessReview, AccessReviewItem
-from governance.models.approvals import ApprovalComment, ApprovalRequest, Decision
+from governance.models.approvals import (
+    ApprovalComment,
+    ApprovalCondition,
+    ApprovalInvolvement,
+    ApprovalRequest,
+    ApprovalStep,
+    Decision,
+    ReviewDelegation,
+)
 from governance.models.break_glass import BreakGlass
 from governance.models.ledger import (
     Anchor,
@@ -26,7 +34,10 @@ __all__ = [
     "Anchor",
     "ApiToken",
     "ApprovalComment",
+    "ApprovalCondition",
+    "ApprovalInvolvement",
     "ApprovalRequest",
+    "ApprovalStep",
     "BreakGlass",
     "BrowserSession",
     "Checkpoint",
@@ -36,6 +47,7 @@ __all__ = [
     "LedgerEntry",
     "PendingEntry",
     "Receipt",
+    "ReviewDelegation",
     "RoleAssignment",
     "SealedEntry",
     "Share",

@@ -1,4 +1,8 @@
-"""Who asked for agreement to exactly what, and who decided. A request binds a gate to the digest of what was shown."""
+"""Who asked for agreement to exactly what, who has to agree, and who decided.
+
+A request binds a gate to the digest of what was shown, and keeps the steps and the exclusions that held when it was
+made: a later change of the policy changes no request.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,29 @@ from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from governance.models.governed import Governed, Rights
-from governance.policy import GATES, Gate
+from governance.policy import GATES, Gate, Involvement, RiskTier
+
+TIER_CHOICES = [(tier.value, tier.value.capitalize()) for tier in RiskTier]
 
 
 class ApprovalRequestQuerySet(models.QuerySet):
     """Selections of approval requests."""
 
     def visible_to(self, user):
-        """Return the requests `user` may read: all for reviewers and auditors, else their teams' and their own."""
+        """Return the requests `user` may read: all for reviewers and auditors, else their teams' and their own.
+
+        A person's own are those that they made or decided.
+        """
         from governance.services import access
 
-        return access.visible(self, user, "review.view", scope="scope_id", own=Q(requester=user))
+        if not user.is_authenticated:
+            return self.none()
+        decided = Decision.objects.filter(approver=user).values("request")
+        return access.visible(self, user, "review.view", scope="scope_id", own=Q(requester=user) | Q(pk__in=decided))
 
     def open(self):
         """Return those that wait for a decision."""
@@ -45,6 +58,7 @@ class ApprovalRequest(models.Model):
         REJECTED = "rejected", "Rejected"
         WITHDRAWN = "withdrawn", "Withdrawn"
         LAPSED = "lapsed", "Lapsed"
+        REVOKED = "revoked", "Revoked"
 
     gate = models.CharField(max_length=40, choices=[(g.value, g.value.replace("_", " ").capitalize()) for g in Gate])
     content_type = models.ForeignKey(ContentType, models.PROTECT, related_name="+")
@@ -60,6 +74,15 @@ class ApprovalRequest(models.Model):
     requested_at = models.DateTimeField(default=timezone.now)
     closed_at = models.DateTimeField(null=True, blank=True)
     closed_because = models.CharField(max_length=500, blank=True)
+    tier = models.CharField(
+        max_length=12, choices=TIER_CHOICES, default=RiskTier.MINIMAL.value, db_default=RiskTier.MINIMAL.value
+    )
+    due_at = models.DateTimeField(null=True, blank=True)
+    escalated_at = models.DateTimeField(null=True, blank=True)
+    escalations = models.PositiveSmallIntegerField(default=0, db_default=0)
+    approved_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    compared_with = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="+")
 
     objects = ApprovalRequestQuerySet.as_manager()
     governed = Governed()
@@ -77,6 +100,8 @@ class ApprovalRequest(models.Model):
             models.Index(fields=["state", "-requested_at", "-id"], name="approval_state"),
             models.Index(fields=["scope_id", "-requested_at", "-id"], name="approval_scope"),
             models.Index(fields=["content_type", "object_id", "gate"], name="approval_subject"),
+            models.Index(fields=["due_at"], condition=Q(state="open"), name="approval_due"),
+            models.Index(fields=["expires_at"], condition=Q(state="approved"), name="approval_expiry"),
         ]
 
     def __str__(self) -> str:
@@ -87,12 +112,63 @@ class ApprovalRequest(models.Model):
         """Return the question that the gate asks."""
         return GATES[Gate(self.gate)].question
 
+    @property
+    def is_overdue(self) -> bool:
+        """Return whether it waits for longer than its tier allows."""
+        return self.state == self.State.OPEN and self.due_at is not None and self.due_at <= timezone.now()
+
+
+class ApprovalStep(models.Model):
+    """`quorum` different people who hold one of `roles` have to approve the request; `met_at`: since when they have.
+
+    `roles` is a list of words with a space before and after each, so that SQL can look for one.
+    """
+
+    request = models.ForeignKey(ApprovalRequest, models.PROTECT, related_name="steps")
+    key = models.CharField(max_length=40)
+    label = models.CharField(max_length=80)
+    roles = models.CharField(max_length=300)
+    quorum = models.PositiveSmallIntegerField(default=1)
+    met_at = models.DateTimeField(null=True, blank=True)
+
+    governed = Governed()
+    rights = Rights(site="SELECT, INSERT, UPDATE")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["request", "key"], name="one_step_per_key"),
+            models.CheckConstraint(condition=Q(quorum__gte=1), name="step_needs_somebody"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label} ({self.quorum})"
+
+
+class ApprovalInvolvement(models.Model):
+    """`user` had a part in what is put before the gate, which excludes them from deciding; `sentence` says which."""
+
+    request = models.ForeignKey(ApprovalRequest, models.PROTECT, related_name="involvements")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    kind = models.CharField(max_length=20, choices=[(kind.value, kind.value) for kind in Involvement])
+    sentence = models.CharField(max_length=300)
+
+    governed = Governed()
+    rights = Rights(site="SELECT, INSERT")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["request", "user"], name="one_involvement_per_person")]
+
+    def __str__(self) -> str:
+        return f"{self.user} {self.sentence}"
+
 
 class Decision(models.Model):
-    """One approver's answer to one request, about the digest they looked at.
+    """One approver's answer to one step of one request, about the digest they looked at.
 
     `requester` is copied from the request (a trigger compares it) so that the database itself refuses an approver
-    who is the requester.
+    who is the requester. `on_behalf_of` is the reviewer whose duty a delegate did; nobody's duty is done twice.
     """
 
     class Verdict(models.TextChoices):
@@ -105,10 +181,15 @@ class Decision(models.Model):
     request = models.ForeignKey(ApprovalRequest, models.PROTECT, related_name="decisions")
     approver = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="decisions")
     requester = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    step = models.CharField(max_length=40, default="review", db_default="review")
+    on_behalf_of = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="delegated_decisions"
+    )
     verdict = models.CharField(max_length=20, choices=Verdict.choices)
     digest = models.CharField(max_length=64)
     comment = models.TextField(blank=True)
     conditions = models.TextField(blank=True)
+    expires_on = models.DateField(null=True, blank=True)
     decided_at = models.DateTimeField(default=timezone.now)
 
     governed = Governed()
@@ -119,10 +200,90 @@ class Decision(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["request", "approver"], name="one_decision_per_approver"),
             models.CheckConstraint(condition=~Q(approver=F("requester")), name="requester_never_approves"),
+            models.UniqueConstraint(F("request"), Coalesce("on_behalf_of", "approver"), name="one_decision_per_duty"),
+            models.CheckConstraint(
+                condition=Q(on_behalf_of=None) | ~Q(on_behalf_of=F("requester")),
+                name="nobody_decides_for_the_requester",
+            ),
+            models.CheckConstraint(
+                condition=Q(on_behalf_of=None) | ~Q(on_behalf_of=F("approver")), name="nobody_delegates_to_themselves"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.approver}: {self.verdict}"
+
+
+class ApprovalCondition(models.Model):
+    """One thing that has to hold after an approval; once somebody saw that it does: who, when, and how they know."""
+
+    request = models.ForeignKey(ApprovalRequest, models.PROTECT, related_name="conditions")
+    decision = models.ForeignKey(Decision, models.PROTECT, related_name="listed_conditions")
+    text = models.TextField()
+    met_at = models.DateTimeField(null=True, blank=True)
+    met_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
+    met_note = models.TextField(blank=True)
+
+    governed = Governed()
+    rights = Rights(site="SELECT, INSERT, UPDATE")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(met_at__isnull=True, met_by__isnull=True) | Q(met_at__isnull=False, met_by__isnull=False),
+                name="somebody_saw_the_condition_met",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.text[:80]
+
+
+class ReviewDelegationQuerySet(models.QuerySet):
+    """Selections of delegations."""
+
+    def live(self):
+        """Return those in force now."""
+        now = timezone.now()
+        return self.filter(starts_at__lte=now, ends_at__gt=now)
+
+    def visible_to(self, user):
+        """Return the delegations `user` may see: their own on either side, all for who may see people."""
+        from governance.services import access
+
+        if access.organisation_allows(user, "person.view"):
+            return self
+        if not (user.is_authenticated and user.is_active and access.token_permits(user, "person.view")):
+            return self.none()
+        return self.filter(Q(delegator=user) | Q(delegate=user))
+
+
+class ReviewDelegation(models.Model):
+    """`delegate` does the reviews of `delegator` from `starts_at` until `ends_at`; ending it early moves `ends_at`."""
+
+    delegator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="delegations_given")
+    delegate = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="delegations_received")
+    reason = models.CharField(max_length=300, blank=True)
+    starts_at = models.DateTimeField(default=timezone.now)
+    ends_at = models.DateTimeField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = ReviewDelegationQuerySet.as_manager()
+
+    governed = Governed()
+    rights = Rights(site="SELECT, INSERT, UPDATE")
+
+    class Meta:
+        ordering = ["-starts_at", "-id"]
+        constraints = [
+            models.CheckConstraint(condition=~Q(delegator=F("delegate")), name="delegate_is_somebody_else"),
+            models.CheckConstraint(condition=Q(ends_at__gte=F("starts_at")), name="delegation_ends_after_it_starts"),
+        ]
+        indexes = [models.Index(fields=["delegate", "ends_at"], name="delegation_of")]
+
+    def __str__(self) -> str:
+        return f"{self.delegator} to {self.delegate}"
 
 
 class ApprovalComment(models.Model):

@@ -21,6 +21,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db.models import BigIntegerField, F, Q, Value
 from django.utils import timezone
+from django.utils.functional import cached_property
 from guardian.models import UserObjectPermission
 from guardian.shortcuts import assign_perm, remove_perm
 
@@ -86,50 +87,69 @@ class _Grants:
 
     def __init__(self, user):
         now = timezone.now()
+        self._user = user
         self.organisation: set[str] = set()
-        self.teams: dict[int, set[str]] = {}
-        self.shared: dict[tuple[int, str], set[int]] = {}
         self.roles: set[tuple[str, int | None]] = set()
         self.glass: list[Glass] = []
+        self._live: dict[int, set[str]] = {}
+        self._lapsed = False
         if not (user.is_authenticated and user.is_active):
             return
         if user.is_superuser:
             self.organisation |= SUPERUSER_PERMISSIONS
-        live: dict[int, set[str]] = {}
-        lapsed = False
         for role, scope_id, expires_at, glass in _held(user, now):
             if glass:
                 self.glass.append(Glass(glass, GlassLevel(role), scope_id, expires_at))
                 continue
             if expires_at is not None and expires_at <= now:
-                lapsed = True
+                self._lapsed = True
                 continue
             self.roles.add((role, scope_id))
             if scope_id is None:
                 self.organisation |= ROLE_PERMISSIONS[Role(role)]
             else:
-                live.setdefault(scope_id, set()).update(ROLE_PERMISSIONS[Role(role)])
+                self._live.setdefault(scope_id, set()).update(ROLE_PERMISSIONS[Role(role)])
+
+    @cached_property
+    def _guarded(self) -> tuple[dict[int, set[str]], dict[tuple[int, str], set[int]]]:
+        """What guardian's rows give, per team and on single objects; read when first asked for."""
+        teams: dict[int, set[str]] = {}
+        shared: dict[tuple[int, str], set[int]] = {}
+        if not (self._user.is_authenticated and self._user.is_active):
+            return teams, shared
         places = ContentType.objects.get_for_model(scope_model()).pk
-        rows = UserObjectPermission.objects.filter(user=user)
+        rows = UserObjectPermission.objects.filter(user=self._user)
         for kind, object_pk, codename in rows.values_list("content_type_id", "object_pk", "permission__codename"):
             if kind == places:
-                self.teams.setdefault(int(object_pk), set()).add(codename)
+                teams.setdefault(int(object_pk), set()).add(codename)
             else:
-                self.shared.setdefault((kind, codename), set()).add(int(object_pk))
-        if self.shared:
-            self._keep_shares_in_force(user, now)
-        if lapsed:
+                shared.setdefault((kind, codename), set()).add(int(object_pk))
+        if self._lapsed:
             # Guardian's rows have no end date: until the sweeper removes them, an assignment that has ended must
             # not count for a second longer.
-            self.teams = {team: held & live.get(team, set()) for team, held in self.teams.items()}
+            teams = {team: held & self._live.get(team, set()) for team, held in teams.items()}
+        return teams, _in_force(self._user, shared)
 
-    def _keep_shares_in_force(self, user, now) -> None:
-        """Drop what is shared no longer: guardian's rows have no end date, the shares that they stand for do."""
-        live: dict[tuple[int, str], set[int]] = {}
-        rows = Share.objects.filter(user=user, expires_at__gt=now)
-        for kind, object_id, permission in rows.values_list("content_type_id", "object_id", "permission"):
-            live.setdefault((kind, permission), set()).add(object_id)
-        self.shared = {key: held & live[key] for key, held in self.shared.items() if key in live}
+    @property
+    def teams(self) -> dict[int, set[str]]:
+        """Return the permissions held per team."""
+        return self._guarded[0]
+
+    @property
+    def shared(self) -> dict[tuple[int, str], set[int]]:
+        """Return the ids of shared objects by (content type, permission)."""
+        return self._guarded[1]
+
+
+def _in_force(user, shared: dict[tuple[int, str], set[int]]) -> dict[tuple[int, str], set[int]]:
+    """Return what is still shared: guardian's rows have no end date, the shares that they stand for do."""
+    if not shared:
+        return shared
+    live: dict[tuple[int, str], set[int]] = {}
+    rows = Share.objects.filter(user=user, expires_at__gt=timezone.now())
+    for kind, object_id, permission in rows.values_list("content_type_id", "object_id", "permission"):
+        live.setdefault((kind, permission), set()).add(object_id)
+    return {key: held & live[key] for key, held in shared.items() if key in live}
 
 
 def _held(user, now):
@@ -206,6 +226,11 @@ def _teams(user, permission: Permission) -> set[int]:
     }
     opened = {glass.scope_id for glass in emergency_of(user) if glass.scope_id is not None} - found
     return found | {team for team in opened if _through_glass(user, permission, team)}
+
+
+def roles_of(user) -> set[Role]:
+    """Return the roles that the person holds in the whole organisation now."""
+    return {Role(role) for role, scope_id in _grants(user).roles if scope_id is None}
 
 
 def scope_ids(user, permission: Permission | str) -> set[int]:
@@ -363,11 +388,6 @@ def _shared_ids(user, permission: Permission, model) -> set[int]:
     if permission not in SHAREABLE.get(model._meta.label_lower, ()) or not token_permits(user, permission):
         return set()
     return _grants(user).shared.get((ContentType.objects.get_for_model(model).pk, permission.value), set())
-
-
-def may_approve(user, permission: Permission | str, *, requester_id: int) -> bool:
-    """Return whether `user` may decide a request: holds the permission and did not ask themselves."""
-    return user.pk != requester_id and organisation_allows(user, permission)
 
 
 def holders(permission: Permission | str):

@@ -13,7 +13,16 @@ from django.utils import timezone
 from governance.actions import Action
 from governance.interfaces.paging import CappedCount
 from governance.models import RoleAssignment, Share, User
-from governance.policy import CONFLICTS, ORGANISATION_ROLES, ROLE_PERMISSIONS, SHAREABLE, Conflict, Permission, Role
+from governance.policy import (
+    CONFLICTS,
+    ORGANISATION_ROLES,
+    REVIEWER_ROLES,
+    ROLE_PERMISSIONS,
+    SHAREABLE,
+    Conflict,
+    Permission,
+    Role,
+)
 from governance.services import access, ledger
 
 
@@ -90,11 +99,13 @@ def grant(
     if role not in set(Role):
         raise Invalid(f"There is no role “{role}”; choose from {', '.join(Role)}.", field="role")
     role = Role(role)
+    if role is Role.REVIEW_DELEGATE and not actor.is_service:
+        raise Invalid("A reviewer delegates their duty themselves, on the page of their account.", field="role")
     if role in ORGANISATION_ROLES:
         if team is not None:
             raise Invalid(f"“{role.value}” is a role in the whole organisation, not in one team.", field="team")
         access.require(actor, Permission.PERSON_MANAGE)
-        if user.pk == actor.pk and role is Role.REVIEWER:
+        if user.pk == actor.pk and role in REVIEWER_ROLES:
             raise access.Denied(
                 "You cannot make yourself a reviewer; another administrator has to.", code="own_role", subject=user
             )

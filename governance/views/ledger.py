@@ -244,7 +244,9 @@ def _compliance(request, *, export=None):
             {
                 "gate": gate.value,
                 "question": rule.question,
-                "quorum": rule.quorum,
+                "needs": [
+                    (tier.value, ", ".join(step.label.lower() for step in steps)) for tier, steps in rule.steps.items()
+                ],
                 "open": counts.get(gate.value, {}).get("open", 0),
                 "oldest": counts.get(gate.value, {}).get("oldest"),
             }

@@ -7,21 +7,25 @@ from dataclasses import dataclass, field
 from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.db.models import Exists, OuterRef, Prefetch, Q
+from django.http import Http404
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from governance.actions import Action
-from governance.forms import CommentForm, DecisionForm
+from governance.forms import CommentForm, ConditionForm, DecisionForm, RevokeForm
 from governance.interfaces import listings, wording
 from governance.interfaces.declared import declares
-from governance.lists import REVIEWS
+from governance.lists import DUE_FIRST, REVIEWS
 from governance.models import ApprovalComment, ApprovalRequest, Decision, LedgerEntry
-from governance.policy import GATES, Gate, Permission
-from governance.services import access, approvals
+from governance.policy import GATES, REVIEWER_ROLES, TIERS, Gate, Permission, RiskTier
+from governance.services import access, approvals, ledger
+
+State = ApprovalRequest.State
 
 LONG = 240
 """Texts longer than this many characters are compared in one column, word by word; shorter ones side by side."""
@@ -33,13 +37,13 @@ def _selected(request):
     decides = access.organisation_allows(user, Permission.REVIEW_DECIDE)
     shown = request.GET.get("show") or ("waiting" if decides else "open")
     mine = Decision.objects.filter(request=OuterRef("pk"), approver=user)
-    rows = ApprovalRequest.objects.visible_to(user).select_related("requester").defer("snapshot")
+    rows = ApprovalRequest.objects.visible_to(user)
     selections = {
-        "waiting": rows.open().exclude(requester=user).exclude(Exists(mine)) if decides else rows.none(),
+        "waiting": approvals.waiting_for(user) if decides else rows.none(),
         "open": rows.open(),
         "mine": rows.filter(requester=user),
         "decided": rows.filter(Exists(mine)),
-        "closed": rows.exclude(state=ApprovalRequest.State.OPEN),
+        "closed": rows.exclude(state=State.OPEN),
         "all": rows,
     }
     if shown not in selections:
@@ -53,7 +57,7 @@ def _selected(request):
     words = request.GET.get("q", "").strip()[:100]
     if words:
         selected = selected.filter(Q(subject_label__icontains=words) | Q(requester__name__icontains=words))
-    return selected, shown, gate, words
+    return selected.select_related("requester").defer("snapshot"), shown, gate, words
 
 
 @declares("signed_in")
@@ -63,7 +67,9 @@ def reviews(request):
     """List the requests that the reader may see: what waits for them first."""
     decides = access.organisation_allows(request.user, Permission.REVIEW_DECIDE)
     selected, shown, gate, words = _selected(request)
-    listed = listings.show(request, REVIEWS, selected)
+    # What should have been decided longest ago comes first where something waits to be decided.
+    listing = DUE_FIRST if shown in {"waiting", "open"} else REVIEWS
+    listed = listings.show(request, listing, selected)
     labels = {
         "waiting": _("Waiting for me"),
         "open": _("Open"),
@@ -126,8 +132,25 @@ class Event:
 
 _EVENTS = {
     Action.APPROVAL_WITHDRAWN: (gettext_lazy("withdrew the request"), "minus", ""),
-    Action.APPROVAL_LAPSED: (gettext_lazy("changed the subject, so the request lapsed"), "warning", "warn"),
+    Action.APPROVAL_LAPSED: (gettext_lazy("ended what was asked or approved"), "warning", "warn"),
+    Action.APPROVAL_REVOKED: (gettext_lazy("revoked the approval"), "x-circle", "bad"),
+    Action.APPROVAL_ESCALATED: (gettext_lazy("reminded everybody who can decide: it is overdue"), "clock", "warn"),
 }
+WHAT_A_REVOCATION_DOES = {
+    Gate.USE_CASE_DEVELOPMENT: gettext_lazy(
+        "At once: the use case is a draft again, its queued and running training is cancelled, and every model that is "
+        "published for it is no longer served or handed out. It can be asked for again."
+    ),
+    Gate.DATASET_USE: gettext_lazy(
+        "At once: no training on this version for this use case starts, what is queued or running is cancelled, and "
+        "models made of it for this use case are no longer served. It can be asked for again."
+    ),
+    Gate.MODEL_PUBLICATION: gettext_lazy(
+        "At once: the model answers nobody under this alias, and its files are not handed out. To publish it again, "
+        "approval has to be asked for again."
+    ),
+}
+_DECIDED = (Action.APPROVAL_APPROVED, Action.APPROVAL_CHANGES_REQUESTED, Action.APPROVAL_REJECTED)
 _VERDICTS = {
     "approve": (gettext_lazy("approved"), "check-circle", "good"),
     "request_changes": (gettext_lazy("asked for changes"), "edit", "warn"),
@@ -139,8 +162,8 @@ def _visible(request, pk) -> ApprovalRequest:
     """Return the request with its subject, each in one query, and what the page draws of them."""
     asked = get_object_or_404(
         ApprovalRequest.objects.visible_to(request.user)
-        .select_related("requester", "content_type")
-        .prefetch_related(Prefetch("decisions", Decision.objects.select_related("approver"))),
+        .select_related("requester", "content_type", "compared_with__requester")
+        .prefetch_related(Prefetch("decisions", Decision.objects.select_related("approver", "on_behalf_of"))),
         pk=pk,
     )
     model = asked.content_type.model_class()
@@ -182,21 +205,6 @@ def _checklist(asked: ApprovalRequest, subject) -> list[dict]:
     ]
 
 
-def _why_not(user, asked: ApprovalRequest, decisions: list[Decision]) -> str:
-    """Return why the reader cannot decide, in one sentence; an empty string where they can."""
-    if asked.state != ApprovalRequest.State.OPEN:
-        return _("This request is closed, so there is nothing left to decide.")
-    if asked.requester_id == user.pk:
-        return _(
-            "You asked for this approval, so someone else has to decide it. You can answer comments or withdraw it."
-        )
-    if not access.organisation_allows(user, GATES[Gate(asked.gate)].approver):
-        return _("Deciding needs the role of a reviewer. You can read everything that they see.")
-    if any(decision.approver_id == user.pk for decision in decisions):
-        return _("You have decided; the gate needs another person.")
-    return ""
-
-
 def _evidence(subject) -> str | None:
     """Return the name of the template that shows this subject's evidence, where its package provides one."""
     if subject is None:
@@ -208,36 +216,47 @@ def _evidence(subject) -> str | None:
         return None
 
 
-def _history(asked: ApprovalRequest, decisions, comments, entries) -> list[Event]:
+def _history(asked: ApprovalRequest, decisions, comments, entries, linked) -> list[Event]:
     found = [
         Event(asked.requested_at, asked.requester, _("asked for approval"), "review", "info", asked.note, asked.digest)
     ]
     for decision in decisions:
         what, icon, tone = _VERDICTS[decision.verdict]
+        if decision.on_behalf_of:
+            what = _("%(what)s on behalf of %(person)s") % {"what": what, "person": decision.on_behalf_of}
+        url = reverse("governance:decision_entry", args=[asked.pk, decision.pk]) if linked(decision) else ""
         found.append(
-            Event(decision.decided_at, decision.approver, what, icon, tone, decision.comment, decision.digest,
-                  extra=decision.conditions)
+            Event(decision.decided_at, decision.approver, what, icon, tone, decision.comment, decision.digest, url,
+                  decision.conditions)
         )  # fmt: skip
+    if asked.escalated_at and asked.state == State.OPEN:
+        what = _("reminded everybody who can decide: it is overdue")
+        found.append(Event(asked.escalated_at, None, what, "clock", "warn"))
     for comment in comments:
         what = _("commented on %(part)s") % {"part": comment.part} if comment.part else _("commented")
         found.append(Event(comment.at, comment.author, what, "comment", note=comment.text))
     for entry in entries:
         if entry.action in _EVENTS:
             what, icon, tone = _EVENTS[entry.action]
-            note = asked.closed_because if entry.action == Action.APPROVAL_LAPSED else ""
+            ends = {Action.APPROVAL_LAPSED, Action.APPROVAL_REVOKED}
+            note = asked.closed_because if entry.action in ends else ""
             found.append(Event(entry.at, entry.actor, what, icon, tone, note, entry.subject_digest))
     return sorted(found, key=lambda event: event.at)
 
 
-def _page(request, asked, *, decision=None, comment=None, status=200):
-    """Draw the review page; `decision` and `comment` are forms that came back with errors."""
+def _page(request, asked, *, decision=None, comment=None, revocation=None, status=200):
+    """Draw the review page; `decision`, `comment` and `revocation` are forms that came back with errors."""
     user = request.user
     subject = asked.subject
     gate = Gate(asked.gate)
+    is_open, is_approved = (asked.state == state for state in (State.OPEN, State.APPROVED))
+    # Who reviews matters while somebody still can: afterwards it is not read.
+    bench = approvals.bench() if is_open else approvals.Bench()
+    say = approvals.say(user, asked, found=bench)
     decisions = sorted(asked.decisions.all(), key=lambda d: (d.decided_at, d.pk))
     comments = list(asked.comments.select_related("author"))
-    # Asking, commenting and deciding are rows of their own; who withdrew it or made it lapse is in the ledger alone.
-    ended = asked.state in {ApprovalRequest.State.WITHDRAWN, ApprovalRequest.State.LAPSED}
+    # Asking, commenting and deciding are rows of their own; who withdrew, revoked or voided it is in the ledger alone.
+    ended = asked.state in {State.WITHDRAWN, State.LAPSED, State.REVOKED}
     entries = (
         LedgerEntry.objects.about(asked)
         .filter(action__in=_EVENTS)
@@ -249,14 +268,12 @@ def _page(request, asked, *, decision=None, comment=None, status=200):
     )
     before = approvals.previous(asked)
     changes = wording.changes(approvals.differences(before, asked)) if before else []
-    stale = []
-    if subject is not None and asked.state == ApprovalRequest.State.OPEN:
-        stale = wording.changes(approvals.drift(asked))
-    why_not = _why_not(user, asked, decisions)
+    drift = approvals.drift(asked) if is_open or is_approved else []
+    stale = wording.changes([one for one in drift if one.material])
     parts = _parts(asked, changes, comments)
     checklist = _checklist(asked, subject)
-    rule = GATES[gate]
-    approved = [d for d in decisions if d.verdict == Decision.Verdict.APPROVE]
+    sees_ledger = access.organisation_allows(user, Permission.LEDGER_VIEW)
+    steps = approvals.steps(asked, bench)
     context = {
         "asked": asked,
         "subject": subject,
@@ -269,16 +286,25 @@ def _page(request, asked, *, decision=None, comment=None, status=200):
         "stale": stale,
         "checklist": checklist,
         "met": sum(check["met"] for check in checklist),
+        "immaterial": wording.changes([one for one in drift if not one.material]),
         "outstanding": approvals.outstanding(asked, changed=bool(stale)),
         "decisions": decisions,
-        "approved": approved,
-        "quorum": rule.quorum,
-        "history": _history(asked, decisions, comments, entries),
+        "steps": steps,
+        "tier": TIERS[RiskTier(asked.tier)],
+        "tier_reason": asked.snapshot["material"].get("Reason for the tier", ""),
+        "conditions": list(asked.conditions.select_related("met_by")) if is_approved else [],
+        "may_meet": is_approved and not approvals.may_meet(user, asked),
+        "may_revoke": is_approved and not approvals.may_revoke(user, asked),
+        "revocation": revocation or RevokeForm(),
+        "revocation_text": WHAT_A_REVOCATION_DOES[gate],
+        "history": _history(asked, decisions, comments, entries, lambda one: sees_ledger or one.approver_id == user.pk),
         "whole": Part("", "", "discussion", comments=[c for c in comments if not c.part]),
         "comment_count": len(comments),
-        "why_not": why_not,
+        "may_delegate": bool(access.roles_of(user) & REVIEWER_ROLES),
+        "why_not": "" if say.allowed else say.reason,
+        "options": [(step, bench.names.get(principal, "")) for step, principal in say.options],
         "may_comment": access.allows(user, Permission.REVIEW_COMMENT, asked),
-        "may_withdraw": asked.requester_id == user.pk and asked.state == ApprovalRequest.State.OPEN,
+        "may_withdraw": asked.requester_id == user.pk and is_open,
         "is_requester": asked.requester_id == user.pk,
         "decision": decision or DecisionForm(initial={"digest": asked.digest}),
         "comment": comment or CommentForm(),
@@ -355,3 +381,46 @@ def withdraw(request, pk):
     approvals.withdraw(actor=request.user, request=_visible(request, pk))
     messages.success(request, _("The request is withdrawn. You can change the subject and ask again."))
     return redirect("governance:review", pk=pk)
+
+
+@declares("signed_in")
+@require_POST
+def revoke(request, pk):
+    """Take an approval back; what rests on it stops."""
+    asked = _visible(request, pk)
+    form = RevokeForm(request.POST)
+    if not form.is_valid():
+        return _page(request, asked, revocation=form, status=422)
+    try:
+        approvals.revoke(actor=request.user, request=asked, **form.cleaned_data)
+    except approvals.Invalid as error:
+        form.add_error("reason", str(error))
+        return _page(request, asked, revocation=form, status=422)
+    messages.warning(request, _("The approval is revoked. What rests on it stops now."))
+    return redirect("governance:review", pk=pk)
+
+
+@declares("review.decide")
+@require_POST
+def meet(request, pk):
+    """Mark a condition of the approval as met."""
+    asked = _visible(request, pk)
+    form = ConditionForm(request.POST)
+    if not form.is_valid():
+        raise BadRequest(_("Choose one of the conditions on the page."))
+    condition = get_object_or_404(asked.conditions.all(), pk=form.cleaned_data["condition"])
+    approvals.meet(actor=request.user, condition=condition, note=form.cleaned_data["note"])
+    messages.success(request, _("The condition is marked as met."))
+    return redirect(f"{reverse('governance:review', args=[pk])}#conditions")
+
+
+@declares("signed_in")
+@require_GET
+def decision_entry(request, pk, decision):
+    """Lead to the ledger's entry about one decision, if the reader may see it."""
+    asked = get_object_or_404(ApprovalRequest.objects.visible_to(request.user), pk=pk)
+    entries = LedgerEntry.objects.visible_to(request.user).about(asked).filter(action__in=_DECIDED).order_by("pk")
+    for entry in entries[:100]:
+        if ledger.body(entry)["details"].get("decision") == decision:
+            return redirect("governance:ledger_entry", pk=entry.pk)
+    raise Http404

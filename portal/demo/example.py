@@ -15,7 +15,7 @@ from django.core.files import File
 from django.utils import timezone
 
 from governance.models import ApprovalRequest, User
-from governance.policy import Gate, Permission, Role
+from governance.policy import ORGANISATION_ROLES, Gate, Role
 from governance.services import access, approvals, people, roles
 from projects.models import Dataset, DatasetVersion, StrategicGoal, Team, UseCase
 from projects.services import datasets, goals, teams, use_cases
@@ -56,7 +56,7 @@ def load_people() -> list[tuple[str, str, str, str]]:
         password = "-".join(secrets.token_hex(2) for _ in range(4))
         user = people.create(actor=system, email=email, name=name.capitalize(), password=password)
         for role in held:
-            if role in {Role.REVIEWER, Role.AUDITOR, Role.ADMINISTRATOR}:
+            if role in ORGANISATION_ROLES:
                 roles.grant(actor=system, user=user, role=role)
         made.append((name, what, email, password))
     return made
@@ -85,7 +85,7 @@ def load_team() -> Team:
     )
     for name, _what, held in PERSONAS:
         for role in held:
-            if role not in {Role.REVIEWER, Role.AUDITOR, Role.ADMINISTRATOR}:
+            if role not in ORGANISATION_ROLES:
                 roles.grant(actor=system, user=person(name), role=role, team=team)
     for title, description in (
         ("Employees get help within the hour", "From the first request to the first useful answer."),
@@ -150,6 +150,14 @@ def load_use_cases(team: Team) -> UseCase:
                 {"name": "Works council", "role": "consulted", "interest": "No measuring of single employees"},
             ],
         )
+    if not routing.risk_tier:
+        use_cases.change(
+            actor=alice,
+            use_case=routing,
+            risk_tier="minimal",
+            risk_tier_reason="A wrong suggestion costs a colleague one click: a person sees every one and can move the "
+            "request. It decides nothing about anybody.",
+        )
     routing.refresh_from_db()
     if not approvals.standing(Gate.USE_CASE_DEVELOPMENT, routing).open:
         if routing.stage == "draft":
@@ -171,6 +179,9 @@ def load_use_cases(team: Team) -> UseCase:
             actor=bob,
             use_case=warning,
             human_oversight="The security team reads each warning and closes it or acts; nothing happens by itself.",
+            risk_tier="minimal",
+            risk_tier_reason="Every request still goes through the ordinary queue, as today; a false warning costs the "
+            "security team a few minutes. Nobody is judged by it.",
         )
         use_cases.set_objectives(
             actor=bob,
@@ -319,7 +330,6 @@ def follow(*, seconds: float = 3600, pause: float = 2) -> str:
 
 def _approve(actor: User, gate: Gate, subject) -> None:
     request = ApprovalRequest.objects.about(subject).open().get(gate=gate.value)
-    access.require(actor, Permission.REVIEW_DECIDE)
     approvals.decide(actor=actor, request=request, verdict="approve", digest=request.digest, comment=NOTE)
 
 

@@ -19,7 +19,7 @@ from governance.interfaces.declared import declares
 from governance.interfaces.paging import CappedCount
 from governance.models import AccessReview, ApprovalRequest, BreakGlass, User
 from governance.policy import Permission
-from governance.services import access
+from governance.services import access, approvals
 from portal import welcome as tickets
 from portal.gateway import engines, predictions
 from projects.models import Dataset, DatasetVersion, Team, UseCase
@@ -33,16 +33,11 @@ def home(request):
     """Show what waits for the reader, what is running, what failed, what was published; then the organisation."""
     user = request.user
     reviewer = access.organisation_allows(user, Permission.REVIEW_DECIDE)
-    waiting = ApprovalRequest.objects.open().select_related("requester").defer("snapshot")
-    waiting = (
-        waiting.exclude(requester=user).exclude(decisions__approver=user)
-        if reviewer
-        else waiting.filter(requester=user)
-    )
+    waiting = approvals.waiting_for(user) if reviewer else ApprovalRequest.objects.open().filter(requester=user)
     jobs = TrainingJob.objects.visible_to(user).select_related("team").defer("spec", "dry_run", "summary")
     context = {
         "reviewer": reviewer,
-        "waiting": waiting.order_by("requested_at")[:8],
+        "waiting": waiting.select_related("requester").defer("snapshot").order_by("due_at", "pk")[:8],
         "drafts": UseCase.objects.filter(owner=user, stage="draft").select_related("team")[:5],
         "running": jobs.filter(state__in=["queued", "running"])[:6],
         "failed": jobs.filter(state="failed")[:4],

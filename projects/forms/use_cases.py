@@ -6,10 +6,12 @@ from typing import Any
 
 from django import forms
 from django.db.models import Q
+from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from governance.models import User
+from governance.policy import TIERS
 from governance.services import access
 from projects.forms.fields import DateInput, Form, PersonField, text_area
 from projects.models import Objective, Stakeholder, StrategicGoal, Team, UseCase
@@ -84,13 +86,33 @@ class ProposalForm(StatementForm):
 
 
 class UseCaseForm(StatementForm):
-    """Everything that is written about a use case in sentences, and who owns it."""
+    """Everything that is written about a use case in sentences, its risk tier, and who owns it."""
 
     human_oversight = text_area(
         gettext_lazy("Human oversight"),
         required=False,
         help_text=gettext_lazy("Who checks the outputs, and what a person can do about a wrong one."),
         example=gettext_lazy("The agent sees the suggested queue and can choose another; 50 a week are checked."),
+    )
+
+    risk_tier = forms.ChoiceField(
+        label=gettext_lazy("Risk tier"),
+        required=False,
+        choices=[
+            (tier.value, format_lazy("{}: {}", tier.value.capitalize(), rule.meaning)) for tier, rule in TIERS.items()
+        ],
+        widget=forms.RadioSelect,
+        help_text=gettext_lazy(
+            "How much harm a wrong output could do. It decides who has to agree, and by when; reviewers may ask for "
+            "another."
+        ),
+    )
+    risk_tier_reason = text_area(
+        gettext_lazy("Why this tier"),
+        required=False,
+        help_text=gettext_lazy("A sentence that a reviewer can check. A new tier needs a new reason."),
+        example=gettext_lazy("A wrong suggestion costs an agent one click; nobody outside the team sees it."),
+        rows=2,
     )
 
     def __init__(self, *args: Any, suggestions_url: str = "", **kwargs: Any):

@@ -8,9 +8,11 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from governance.actions import Action
+from governance.models import LedgerEntry
 from governance.models.governed import Governed
 from governance.models.words import WordsField
-from governance.policy import Gate, Permission, shareable_permissions
+from governance.policy import Gate, Involvement, Permission, RiskTier, shareable_permissions
 from governance.services import access
 from projects.models.repositories import Commit, Repository
 from projects.models.teams import SLUG, Team
@@ -188,6 +190,28 @@ class DatasetVersion(models.Model):
         """Return the id of the team, which is where rights are held."""
         return self.dataset.team_id
 
+    def prepared_by(self) -> list:
+        """Return who had a part in the data as `approvals.Involved`: uploaded it, named its columns, described it."""
+        from governance.services.approvals import Involved
+
+        kind = Involvement.PREPARED_DATA
+        found = [
+            Involved(self.created_by_id, kind, f"uploaded {self}"),
+            Involved(self.dataset.steward_id, kind, f"took charge of the dataset {self.dataset}"),
+        ]
+        acts = (
+            (self, Action.DATASET_MAPPED, f"named the columns of {self}"),
+            (self.dataset, Action.DATASET_REGISTERED, f"registered the dataset {self.dataset}"),
+            (self.dataset, Action.DATASET_CHANGED, f"described the dataset {self.dataset}"),
+        )
+        for subject, action, sentence in acts:
+            entries = LedgerEntry.objects.about(subject).filter(action=action)
+            found += [
+                Involved(pk, kind, sentence)
+                for pk in sorted(set(entries.order_by().values_list("actor_id", flat=True)))
+            ]
+        return found
+
 
 class DatasetClearanceQuerySet(models.QuerySet):
     """Selections of clearances."""
@@ -250,8 +274,11 @@ class DatasetClearance(models.Model):
         kinds = personal.get("kinds") or []
         return {
             "Use case": self.use_case.title,
+            **self.use_case.tier_material(),
             "Purpose": self.purpose,
             "Dataset": str(dataset),
+            "Dataset title": dataset.title,
+            "Description": dataset.description,
             "Version": version.number,
             "Commit": version.commit.oid if version.commit else "",
             "State": "withdrawn" if version.state == DatasetVersion.State.WITHDRAWN else "available",
@@ -266,6 +293,17 @@ class DatasetClearance(models.Model):
             "Keep until": dataset.retention_until.isoformat() if dataset.retention_until else "",
             "Personal data found": {kind["name"]: kind["count"] for kind in kinds} or "none",
         }
+
+    def approval_tier(self, gate: Gate) -> RiskTier:
+        """Return the tier of the use case."""
+        return self.use_case.approval_tier(gate)
+
+    def approval_involved(self, gate: Gate) -> list:
+        """Return who prepared the data, and whose use case it is for."""
+        return [
+            *(one for one in self.use_case.approval_involved(gate) if one.kind == Involvement.PROPOSED),
+            *self.version.prepared_by(),
+        ]
 
     def approval_checklist(self, gate: Gate) -> list:
         """Return what must be there before a reviewer is asked."""
@@ -296,4 +334,5 @@ class DatasetClearance(models.Model):
                 "The data should have been deleted; do not use it.",
                 edit,
             ),
+            self.use_case.tier_check(),
         ]

@@ -10,9 +10,12 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from governance.actions import Action
+from governance.models import LedgerEntry
+from governance.models.approvals import TIER_CHOICES
 from governance.models.governed import Governed
 from governance.models.words import WordsField
-from governance.policy import Gate, Permission
+from governance.policy import TIERS, Gate, Involvement, Permission, RiskTier
 from governance.services import access
 from projects.models.teams import StrategicGoal, Team
 
@@ -88,6 +91,21 @@ class UseCase(models.Model):
     human_oversight = models.TextField(
         blank=True, help_text="Who checks the outputs, and what a person can do about a wrong one."
     )
+    risk_tier = models.CharField(
+        max_length=12,
+        choices=TIER_CHOICES,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="How much harm it could do; decides who has to agree.",
+    )
+    risk_tier_reason = models.TextField(
+        "reason for the tier", blank=True, default="", db_default="", help_text="Why this tier, in a sentence."
+    )
+    risk_tier_set_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    risk_tier_set_at = models.DateTimeField(null=True, blank=True)
     stage = models.CharField(max_length=16, choices=Stage.choices, default=Stage.DRAFT)
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
@@ -102,7 +120,8 @@ class UseCase(models.Model):
     # Both the material and the checklist of a review read these.
     APPROVAL_PREFETCH = ("goals", "objectives", "stakeholders")
     MATERIAL = ("title", "problem", "people", "benefit", "data_needed", "human_oversight")
-    FREE_TEXT = frozenset({"title", "problem", "people", "benefit", "data_needed", "human_oversight"})
+    TIER = ("risk_tier", "risk_tier_reason")
+    FREE_TEXT = frozenset({*MATERIAL, "risk_tier_reason"})
 
     class Meta:
         ordering = ["-changed_at", "-id"]
@@ -146,6 +165,7 @@ class UseCase(models.Model):
         return {
             "Title": self.title,
             "Team": self.team.slug,
+            **self.tier_material(),
             "Problem": self.problem,
             "People affected": self.people,
             "Expected benefit": self.benefit,
@@ -155,6 +175,48 @@ class UseCase(models.Model):
             "Objectives": [objective.as_text() for objective in self.objectives.all()],
             "Stakeholders": [f"{s.role}: {s.name}" for s in self.stakeholders.all()],
         }
+
+    def tier_material(self) -> dict:
+        """Return the part of every gate's material that says how much harm it could do, and why one thinks so."""
+        return {
+            "Risk tier": self.get_risk_tier_display() if self.risk_tier else "",
+            "Reason for the tier": self.risk_tier_reason,
+        }
+
+    @property
+    def tier_meaning(self) -> str:
+        """Return what the tier says about outputs and people."""
+        return TIERS[RiskTier(self.risk_tier)].meaning if self.risk_tier else ""
+
+    def approval_tier(self, gate: Gate) -> RiskTier:
+        """Return the tier that decides who has to agree."""
+        return RiskTier(self.risk_tier)
+
+    def approval_involved(self, gate: Gate) -> list:
+        """Return who proposed it, owns it, or wrote what is put before the gate."""
+        from governance.services.approvals import Involved
+
+        found = [
+            Involved(self.proposer_id, Involvement.PROPOSED, "proposed the use case"),
+            Involved(self.owner_id, Involvement.PROPOSED, "took charge of the use case"),
+        ]
+        if self.risk_tier_set_by_id:
+            found.append(Involved(self.risk_tier_set_by_id, Involvement.DESCRIBED, "chose its risk tier"))
+        wrote = LedgerEntry.objects.about(self).filter(action=Action.USE_CASE_CHANGED)
+        for pk in sorted(set(wrote.order_by().values_list("actor_id", flat=True))):
+            found.append(Involved(pk, Involvement.DESCRIBED, "described the use case"))
+        return found
+
+    def tier_check(self) -> object:
+        """Return the condition of every gate that the tier is chosen, with a reason."""
+        from governance.services.approvals import Check
+
+        return Check(
+            "The risk tier is chosen, with a reason",
+            bool(self.risk_tier and self.risk_tier_reason.strip()),
+            "Choose how much harm it could do, and say why; it decides who has to agree.",
+            reverse("projects:use_case_edit", args=[self.pk]),
+        )
 
     def approval_checklist(self, gate: Gate) -> list:
         """Return what must be there before a reviewer is asked."""
@@ -178,6 +240,7 @@ class UseCase(models.Model):
                 "Say who checks outputs, and what happens with a wrong one.",
                 edit,
             ),
+            self.tier_check(),
         ]
 
 

@@ -20,11 +20,15 @@ from projects.services import fields
 from projects.services.fields import Invalid
 
 GATE = Gate.USE_CASE_DEVELOPMENT
-CHANGEABLE = (*UseCase.MATERIAL, "owner")
+CHANGEABLE = (*UseCase.MATERIAL, *UseCase.TIER, "owner")
 PARTS = ("objectives", "stakeholders", "goals")
 OBJECTIVE_FIELDS = ("kpi", "baseline", "target", "unit", "direction", "due_on")
 STAKEHOLDER_FIELDS = ("name", "role", "interest")
 MAX_PARTS = 50
+
+FREE = frozenset({*UseCase.TIER, *(["goals"] if "Goals" in GATES[GATE].immaterial else [])})
+"""What may change in any stage but the last: the tier, since harm is sometimes seen late (approvals lapse then), and
+what the policy calls immaterial."""
 
 IN_DEVELOPMENT = frozenset({Stage.APPROVED, Stage.PILOTING, Stage.LIVE})
 """The stages that rest on an approval."""
@@ -35,6 +39,13 @@ FIXED = {
     Stage.RETIRED: "It is retired. Propose a new use case instead.",
 }
 """The stages in which the statement stays as it is, and what to do instead."""
+
+_followers: list[Callable[..., object]] = []
+
+
+def on_tier_changed(effect: Callable[..., object]) -> None:
+    """Say what happens, in the same transaction, when a risk tier changes: `effect(actor=..., use_case=...)`."""
+    _followers.append(effect)
 
 
 class Fixed(access.Denied):
@@ -111,8 +122,9 @@ def _lock(use_case: UseCase) -> UseCase:
 def change(*, actor: User, use_case: UseCase, **values: Any) -> UseCase:
     """Change the statement, its owner, or the parts `objectives`, `stakeholders` and `goals`; return it as it is now.
 
-    A change of what reviewers are shown makes a new version and voids what was asked or approved: the use case is a
-    draft again. Raises Denied, Fixed while it is piloting, live or retired, Invalid for a field.
+    A change of what reviewers bind to makes a new version and voids what was asked or approved: the use case is a
+    draft again. A new risk tier needs a new reason and voids the approvals of its data and models too. Raises Denied,
+    Fixed while it is piloting, live or retired (the tier can change until it is retired), Invalid for a field.
     """
     use_case = _lock(use_case)
     _require_edit(actor, use_case)
@@ -127,6 +139,7 @@ def change(*, actor: User, use_case: UseCase, **values: Any) -> UseCase:
         changed_owner = {"owner": str(new_owner.ledger_id)}
     else:
         changed_owner = {}
+    retiered = _check_tier(use_case, after)
     for name, value in after.items():
         setattr(use_case, name, value)
     before |= {name: _part_as_text(use_case, name) for name in parts}
@@ -136,15 +149,17 @@ def change(*, actor: User, use_case: UseCase, **values: Any) -> UseCase:
     after = shown | changed_owner
     if before == after:
         return use_case
-    material = any(before[name] != value for name, value in shown.items())
-    if material and use_case.stage in FIXED:
+    differing = {name for name, value in shown.items() if before[name] != value}
+    if (differing - FREE or (differing and use_case.stage == Stage.RETIRED)) and use_case.stage in FIXED:
         raise Fixed(
             f"“{use_case.title}” is {use_case.get_stage_display().lower()}. {FIXED[Stage(use_case.stage)]}",
             code="fixed",
             subject=use_case,
         )
-    if material:
+    if differing:
         use_case.version += 1
+    if retiered:
+        use_case.risk_tier_set_by, use_case.risk_tier_set_at = actor, timezone.now()
     use_case.changed_at = timezone.now()
     use_case.save()
     details, texts = ledger.changes(before, after, free_text={*UseCase.FREE_TEXT, *PARTS})
@@ -156,12 +171,35 @@ def change(*, actor: User, use_case: UseCase, **values: Any) -> UseCase:
         texts=texts,
     )
     approvals.lapse_changed(actor=actor, subject=use_case)
-    if "title" in after and before["title"] != after["title"]:
-        # A clearance names the use case that it was given for.
+    if retiered or "title" in differing:
+        # A clearance names the use case that it was given for, and binds to its tier.
         for clearance in use_case.clearances.select_related("version__dataset__team", "version__commit"):
             approvals.lapse_changed(actor=actor, subject=clearance)
+    if retiered:
+        for follow in _followers:
+            follow(actor=actor, use_case=use_case)
     use_case.refresh_from_db()
     return use_case
+
+
+def _check_tier(use_case: UseCase, after: dict[str, Any]) -> bool:
+    """Return whether the tier or its reason changes; raises Invalid where the two do not belong together."""
+    old = (use_case.risk_tier, use_case.risk_tier_reason)
+    tier, reason = after.get("risk_tier", old[0]), after.get("risk_tier_reason", old[1])
+    if (tier, reason) == old:
+        return False
+    if not tier:
+        raise Invalid(
+            "A tier that was chosen can be changed, not taken away." if old[0] else "Choose the tier that this is why.",
+            field="risk_tier",
+        )
+    if not reason:
+        raise Invalid("Say why it is this tier; reviewers read it.", field="risk_tier_reason")
+    if old[0] and tier != old[0] and reason == old[1]:
+        raise Invalid(
+            "Say why the tier changes: what is written here was why it had the old one.", field="risk_tier_reason"
+        )
+    return True
 
 
 def set_objectives(*, actor: User, use_case: UseCase, objectives: list[dict[str, Any]]) -> UseCase:
@@ -309,7 +347,8 @@ def closed(*, actor: User, request: ApprovalRequest) -> None:
     if request.state == ApprovalRequest.State.REJECTED and use_case.stage == Stage.SUBMITTED:
         _to_stage(actor, use_case, Stage.REJECTED, request=request.pk)
     elif use_case.stage == Stage.SUBMITTED or (
-        use_case.stage in IN_DEVELOPMENT and request.state == ApprovalRequest.State.LAPSED
+        use_case.stage in IN_DEVELOPMENT
+        and request.state in {ApprovalRequest.State.LAPSED, ApprovalRequest.State.REVOKED}
     ):
         _to_stage(actor, use_case, Stage.DRAFT, request.closed_because, request=request.pk)
 
@@ -325,8 +364,11 @@ def standing(*, use_case: UseCase) -> approvals.Standing:
 def moves(*, actor: User, use_case: UseCase) -> list[Move]:
     """Return every transition from the present stage, each with the reason where this person cannot make it."""
     listed = []
-    for transition in _from(use_case):
-        reason = _obstacle(actor, use_case, transition)
+    possible = _from(use_case)
+    asks = any(transition.target in IN_DEVELOPMENT and transition.gate is None for transition in possible)
+    found = approvals.standing(GATE, use_case) if asks else None
+    for transition in possible:
+        reason = _obstacle(actor, use_case, transition, found)
         listed.append(Move(transition.target, transition.label, not reason, reason, transition.gate))
     return listed
 
@@ -374,8 +416,8 @@ def _may(actor: User, use_case: UseCase, transition: Transition) -> bool:
     return access.allows(actor, transition.permission, use_case)
 
 
-def _obstacle(actor: User, use_case: UseCase, transition: Transition) -> str:
-    """Return why this person cannot make this transition now, or an empty string."""
+def _obstacle(actor: User, use_case: UseCase, transition: Transition, found: approvals.Standing | None = None) -> str:
+    """Return why this person cannot make this transition now, or an empty string; `found`: how its approval stands."""
     if transition.gate is not None:
         return f"Only a review makes this move: {GATES[transition.gate].question}"
     if not _may(actor, use_case, transition):
@@ -385,7 +427,7 @@ def _obstacle(actor: User, use_case: UseCase, transition: Transition) -> str:
         if asked is not None and asked.requester_id != actor.pk:
             return f"{asked.requester} asked for the review, so only they can withdraw it; or change the use case."
     if transition.target in IN_DEVELOPMENT:
-        found = approvals.standing(GATE, use_case)
+        found = found or approvals.standing(GATE, use_case)
         if not found.open:
             return f"Its approval does not stand. {found.reason}"
     return ""

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from governance.interfaces import bulk, listings
 from governance.interfaces.declared import declares
-from governance.models import ApprovalRequest, Decision
+from governance.models import ApprovalCondition, ApprovalRequest, Decision
 from governance.policy import Gate, Permission
 from governance.services import access
 from projects.forms import MoveForm, ProposalForm, UseCaseFilter, UseCaseForm
@@ -171,7 +171,7 @@ def _hints(request) -> list:
 
 def load(request, pk) -> UseCase:
     """Return the use case with everything that its frame shows, if the reader may see it."""
-    rows = UseCase.objects.visible_to(request.user).select_related("team", "owner", "proposer")
+    rows = UseCase.objects.visible_to(request.user).select_related("team", "owner", "proposer", "risk_tier_set_by")
     return get_object_or_404(rows.prefetch_related("objectives", "stakeholders", "goals"), pk=pk)
 
 
@@ -297,7 +297,8 @@ def reviews(request, pk):
         ApprovalRequest.objects.visible_to(request.user)
         .about(use_case)
         .select_related("requester")
-        .prefetch_related(Prefetch("decisions", Decision.objects.select_related("approver")))
+        .prefetch_related(Prefetch("decisions", Decision.objects.select_related("approver", "on_behalf_of")))
+        .prefetch_related(Prefetch("conditions", ApprovalCondition.objects.select_related("met_by")))
         .defer("snapshot")
         .order_by("-requested_at", "-pk")[:50]
     )
@@ -318,7 +319,7 @@ def past(request, pk):
 def edit(request, pk):
     """Change the statement, the human oversight or the owner."""
     use_case = load(request, pk)
-    names = [*UseCase.MATERIAL]
+    names = [*UseCase.MATERIAL, *UseCase.TIER]
     initial = {name: getattr(use_case, name) for name in names} | {"owner": use_case.owner.email}
     form = UseCaseForm(
         request.POST or None,

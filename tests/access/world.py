@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from governance.models import AccessReview, ApprovalRequest, BreakGlass, BrowserSession, RoleAssignment, Share, User
 from governance.policy import ORGANISATION_ROLES, ROLE_PERMISSIONS, Permission, Role
-from governance.services import access, access_reviews, break_glass, people, roles, sessions, tokens
+from governance.services import access, access_reviews, approvals, break_glass, people, roles, sessions, tokens
 from portal.models import SavedView
 from portal.services import saved_views
 from projects.models import Repository, StrategicGoal, Team
@@ -187,6 +187,7 @@ class World:
     base_model: object
     goal: StrategicGoal
     person: User
+    delegation: object
 
 
 def make_world(folder: Path) -> World:
@@ -205,7 +206,9 @@ def make_world(folder: Path) -> World:
         for slug in ("helpdesk", "finance")
     )
     person = people.create(actor=system, email="somebody@example.org", name="Somebody", password=PASSWORD)
-    return World(own, foreign, base_model, goal, person)
+    ends = timezone.now() + datetime.timedelta(days=9)
+    delegation = approvals.delegate(actor=reviewer, delegate=person, ends_at=ends)
+    return World(own, foreign, base_model, goal, person, delegation)
 
 
 def make_caller(role: Role | None, team: Team) -> User:

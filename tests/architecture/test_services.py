@@ -28,6 +28,8 @@ _FOLLOWS = "it follows, in the same transaction, from an act that was allowed; n
 _EFFECT = (
     "it is a gate's effect: approvals calls it inside the transaction of a decision, which was checked and recorded"
 )
+_SAY = "it asks reviewers.say (or may_revoke, may_meet), the one place that says who decides; no permission alone does"
+_PART = "it is a part of the services of this package, which ask and hold the lock"
 _OWN = "it asks whether the token is the person's own, which no permission can say, and refuses everyone else"
 _FENCED = "the fencing token of the claim is the right to write, and it is checked in the same statement"
 _RUNG = "a doorbell names an id and no person: it acts as the system, on behalf of the person who uploaded, and says so"
@@ -40,12 +42,22 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     **{("projects/services/repositories.py", "store_blob", point): _BYTES for point in ALL},
     ("projects/services/repositories.py", "create", "ledger"): _STEP,
     ("projects/services/repositories.py", "commit", "ledger"): _STEP,
-    ("governance/services/approvals.py", "lapse_changed", "access"): _FOLLOWS,
     ("governance/services/ledger/background.py", "ask", "ledger"): _ASKED,
     ("governance/services/ledger/background.py", "run", "keywords"): _RUNG,
     ("governance/services/ledger/background.py", "run", "actor"): _RUNG,
     ("governance/services/ledger/background.py", "run", "access"): _RUNG,
-    ("governance/services/approvals.py", "end", "access"): _FOLLOWS,
+    ("governance/services/approvals/requests.py", "lapse_changed", "access"): _FOLLOWS,
+    ("governance/services/approvals/requests.py", "end", "access"): _FOLLOWS,
+    **{
+        ("governance/services/approvals/requests.py", "void", point): _PART
+        for point in ("keywords", "transaction", "access")
+    },
+    **{("governance/services/approvals/requests.py", "close", point): _PART for point in ALL},
+    ("governance/services/approvals/decisions.py", "decide", "access"): _SAY,
+    ("governance/services/approvals/decisions.py", "meet", "access"): _SAY,
+    ("training/services/registry.py", "approved", "access"): _EFFECT,
+    ("training/services/registry.py", "suspend_resting_on", "access"): _EFFECT,
+    ("training/services/jobs/submission.py", "stop_revoked", "access"): _EFFECT,
     ("projects/services/use_cases.py", "approved", "transaction"): _EFFECT,
     ("projects/services/use_cases.py", "approved", "access"): _EFFECT,
     ("projects/services/use_cases.py", "closed", "transaction"): _EFFECT,
@@ -113,14 +125,28 @@ def callable_names(path: Path) -> dict[str, tuple[Path, str, ast.FunctionDef]]:
         for alias in node.names:
             name = alias.asname or alias.name
             for module, prefix in ((f"{node.module}.{alias.name}", f"{name}."), (node.module, None)):
-                place = source.ROOT / (module.replace(".", "/") + ".py")
-                if not place.exists() or source.name(place) in GROUND:
-                    continue
-                for known, function in functions(place).items():
+                for known, where in offered(module).items():
                     if prefix is not None:
-                        found[prefix + known] = (place, known, function)
+                        found[prefix + known] = where
                     elif known == alias.name:
-                        found[name] = (place, known, function)
+                        found[name] = where
+    return found
+
+
+@cache
+def offered(module: str) -> dict[str, tuple[Path, str, ast.FunctionDef]]:
+    """What a services module defines, or a services package hands on, by name."""
+    place = source.ROOT / (module.replace(".", "/") + ".py")
+    if place.exists():
+        return {} if source.name(place) in GROUND else {n: (place, n, node) for n, node in functions(place).items()}
+    package = source.ROOT / module.replace(".", "/") / "__init__.py"
+    found: dict[str, tuple[Path, str, ast.FunctionDef]] = {}
+    if package.exists():
+        for node in ast.walk(source.tree(package)):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                below = node.module if node.level == 0 else f"{module}.{node.module}"
+                held = offered(below) if below.startswith(f"{module}.") else {}
+                found |= {one.asname or one.name: held[one.name] for one in node.names if one.name in held}
     return found
 
 

@@ -63,6 +63,8 @@ def content(site) -> dict[str, str]:
         f"use-cases/{ready['id']}/",
         json={
             "human_oversight": "The team sees each suggestion.",
+            "risk_tier": "minimal",
+            "risk_tier_reason": "A wrong suggestion costs one click.",
             "objectives": [objective | {"due_on": "2031-01-31"}],
             "stakeholders": [{"name": "Works council", "role": "consulted", "interest": "No monitoring"}],
         },

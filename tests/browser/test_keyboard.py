@@ -33,7 +33,12 @@ def waiting(site) -> tuple[int, str]:
     objective = {"kpi": "Right team at once", "baseline": "80", "target": "90", "unit": "%", "direction": "up"}
     changed = bob.patch(
         f"use-cases/{made['id']}/",
-        json={"human_oversight": "The team sees each one.", "objectives": [objective | {"due_on": "2031-01-31"}]},
+        json={
+            "human_oversight": "The team sees each one.",
+            "risk_tier": "minimal",
+            "risk_tier_reason": "A wrong suggestion costs one click.",
+            "objectives": [objective | {"due_on": "2031-01-31"}],
+        },
     )
     assert changed.status_code == 200, changed.text
     assert bob.post(f"use-cases/{made['id']}/submit/", json={"note": ""}).status_code == 200

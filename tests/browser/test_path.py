@@ -44,6 +44,8 @@ def propose(page: Page) -> str:
     expect(page.get_by_role("button", name="Submit for review")).to_have_count(0)
     button(page, "Edit").click()
     page.get_by_label("Human oversight").fill("The team sees each suggestion and can move the request.")
+    page.locator("input[name=risk_tier][value=minimal]").check()
+    page.get_by_label("Why this tier").fill("A wrong suggestion costs one click, and a person sees every one.")
     button(page, "Save").click()
     expect(heading(page)).to_have_text(TITLE)
 

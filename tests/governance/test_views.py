@@ -85,7 +85,7 @@ def test_an_outsider_does_not_find_the_review(asked, eve, as_person):
 def test_the_page_shows_all_of_the_material_and_the_digest(asked, carol, as_person, django_assert_max_num_queries):
     client = as_person(carol)
     client.get(reverse("governance:reviews"))  # content types are read once for a process
-    with django_assert_max_num_queries(13):
+    with django_assert_max_num_queries(12):
         page = client.get(reverse("governance:review", args=[asked.pk])).content.decode()
     assert factories.STATEMENT["problem"] in page
     assert f'value="{asked.digest}"' in page

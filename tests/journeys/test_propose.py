@@ -42,6 +42,7 @@ def test_an_idea_from_outside_becomes_a_use_case_that_may_be_developed(visit, al
     assert "Human oversight" in early.text
 
     edited = factories.STATEMENT | {"human_oversight": "An agent sees each suggestion.", "owner": use_case.owner.email}
+    edited |= {"risk_tier": "minimal", "risk_tier_reason": "A wrong queue costs an agent one click."}
     assert owner.post(f"{address}edit/", edited).status_code == 302
     assert owner.post(f"{address}objectives/new/", OBJECTIVE).status_code == 302
     assert owner.post(f"{address}move/", {"target": "submitted", "reason": "We want this."}).status_code == 302

@@ -71,4 +71,5 @@ def test_strict_transport_and_secure_cookies_come_with_https(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", ask], env=environment, cwd=live.ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "31536000 True True ['administrator', 'auditor', 'reviewer']"
+    deciding = ["legal_reviewer", "privacy_reviewer", "review_delegate", "reviewer", "security_reviewer"]
+    assert done.stdout.strip() == f"31536000 True True {['administrator', 'auditor', *deciding]}"

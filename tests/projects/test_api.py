@@ -113,13 +113,15 @@ def test_a_use_case_goes_from_proposal_to_approval(as_alice, carol, team):
     path = f"/use-cases/{made.json()['id']}/"
     refused = as_alice.post(f"{path}submit/")
     assert (refused.status_code, refused.json()["code"]) == (403, "not_ready")
-    assert len(refused.json()["missing"]) == 2
+    assert len(refused.json()["missing"]) == 3
     codes = {row["code"] for row in as_alice.get(f"{path}pitfalls/").json()}
     assert "vague_objective" in codes
     changed = as_alice.patch(
         path,
         {
             "human_oversight": "An agent can choose another queue.",
+            "risk_tier": "minimal",
+            "risk_tier_reason": "A wrong queue costs an agent one click.",
             "objectives": [
                 {"kpi": "Right queue", "baseline": "62", "target": "90", "unit": "%", "due_on": "2030-01-31"}
             ],

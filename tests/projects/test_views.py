@@ -173,7 +173,7 @@ def test_a_draft_that_lacks_something_offers_to_complete_it_rather_than_to_submi
     use_case = factories.make_use_case(actor=alice, team=team)
     answer = as_(alice).get(use_case.get_absolute_url())
     assert answer.context["primary"] is None
-    assert len(answer.context["missing"]) == 2
+    assert len(answer.context["missing"]) == 3
 
     ready = factories.make_ready_use_case(actor=alice, team=team)
     assert as_(alice).get(ready.get_absolute_url()).context["primary"]["target"] == "submitted"

@@ -44,6 +44,7 @@ class TrainingJob(models.Model):
         FAILED = "failed", "Failed"
         CANCELLED = "cancelled", "Cancelled"
 
+    LONGEST_LINE = 50
     FINISHED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
     team = models.ForeignKey(Team, models.PROTECT, related_name="jobs")
@@ -130,6 +131,13 @@ class TrainingJob(models.Model):
     def scope_id(self) -> int:
         """Return the id of the team, which is where rights are held."""
         return self.team_id
+
+    def line(self) -> list[TrainingJob]:
+        """Return the job and, newest first, those that it is a retry of, as far as `LONGEST_LINE` goes."""
+        found = [self]
+        while found[-1].retry_of is not None and len(found) < self.LONGEST_LINE:
+            found.append(found[-1].retry_of)
+        return found
 
     @property
     def is_finished(self) -> bool:

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from governance.models.governed import Governed
-from governance.policy import Gate, Permission, shareable_permissions
+from governance.policy import Gate, Involvement, Permission, RiskTier, shareable_permissions
 from governance.services import access
 from projects.models import Commit, DatasetVersion, Repository, Team, UseCase
 from projects.models.teams import SLUG
@@ -223,6 +223,7 @@ class Publication(models.Model):
             "Audience": self.get_audience_display(),
             "Intended use": self.intended_use,
             "Use case": version.use_case.title,
+            **version.use_case.tier_material(),
             "Commit": version.commit.oid,
             "Evaluation digest": version.evaluation_digest,
             "Run spec digest": version.spec_digest,
@@ -240,6 +241,24 @@ class Publication(models.Model):
             "Labels": list(version.labels),
             "Size in bytes": tuned.get("size") or version.size,
         }
+
+    def approval_tier(self, gate: Gate) -> RiskTier:
+        """Return the tier of the use case that the version was made for."""
+        return self.version.use_case.approval_tier(gate)
+
+    def approval_involved(self, gate: Gate) -> list:
+        """Return who trained it, who prepared the data, and whose use case it is for."""
+        from governance.services.approvals import Involved
+
+        version = self.version
+        return [
+            *(
+                Involved(job.submitted_by_id, Involvement.TRAINED, f"submitted training job {job.pk}")
+                for job in version.job.line()
+            ),
+            *version.dataset_version.prepared_by(),
+            *(one for one in version.use_case.approval_involved(gate) if one.kind == Involvement.PROPOSED),
+        ]
 
     def approval_checklist(self, gate: Gate) -> list:
         """Return what must be there before a reviewer is asked."""
@@ -284,4 +303,5 @@ class Publication(models.Model):
                 "Choose a version that is not retired.",
                 version.get_absolute_url(),
             ),
+            version.use_case.tier_check(),
         ]

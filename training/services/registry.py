@@ -16,7 +16,7 @@ from governance.actions import Action
 from governance.models import ApprovalRequest, User
 from governance.policy import Gate, Permission
 from governance.services import access, approvals, ledger
-from projects.models import Blob, Ref
+from projects.models import Blob, DatasetClearance, Ref, UseCase
 from projects.services import fields, repositories
 from training.models import ModelVersion, Publication, RegisteredModel
 
@@ -139,7 +139,6 @@ def approved(*, actor: User, request: ApprovalRequest) -> Publication:
 
     Called by `approvals.decide` in its own transaction; the approver's right was asked there.
     """
-    access.require(actor, Permission.REVIEW_DECIDE)
     subject = request.subject
     assert isinstance(subject, Publication)
     model = RegisteredModel.objects.select_for_update(no_key=True).get(pk=subject.model_id)
@@ -198,21 +197,56 @@ def closed(*, actor: User, request: ApprovalRequest) -> Publication:
     if publication.state == State.PROPOSED:
         _end(publication, State.DECLINED, because)
     elif publication.state == State.PUBLISHED:
-        _end(publication, State.SUSPENDED, because)
-        ledger.record(
-            Action.PUBLICATION_SUSPENDED,
-            actor=actor,
-            subject=publication,
-            digest=request.digest,
-            details={
-                "model": str(publication.model),
-                "version": publication.version.number,
-                "alias": publication.alias,
-                "request": request.pk,
-            },
-            texts={"reason": because},
-        )
+        _suspend(actor, publication, request, because)
     return publication
+
+
+def _suspend(actor: User, publication: Publication, request: ApprovalRequest, because: str) -> None:
+    _end(publication, State.SUSPENDED, because)
+    ledger.record(
+        Action.PUBLICATION_SUSPENDED,
+        actor=actor,
+        subject=publication,
+        digest=request.digest,
+        details={
+            "model": str(publication.model),
+            "version": publication.version.number,
+            "alias": publication.alias,
+            "request": request.pk,
+        },
+        texts={"reason": because},
+    )
+
+
+@transaction.atomic
+def suspend_resting_on(*, actor: User, request: ApprovalRequest) -> int:
+    """Stop serving every model whose use case or data lost its approval by a revocation; return how many.
+
+    Called by `approvals` in the transaction of the revocation. Other ends of those approvals leave publications alone:
+    each stands on an approval of its own, given to exactly what is served.
+    """
+    if request.state != ApprovalRequest.State.REVOKED:
+        return 0
+    subject = request.subject
+    served = Publication.objects.select_for_update(no_key=True).filter(state=State.PUBLISHED)
+    if isinstance(subject, DatasetClearance):
+        served = served.filter(version__dataset_version=subject.version_id, version__use_case=subject.use_case_id)
+    else:
+        served = served.filter(version__use_case=subject)
+    stopped = list(served.order_by("pk"))
+    for publication in stopped:
+        _suspend(actor, publication, request, f"{request}: {request.closed_because}")
+    return len(stopped)
+
+
+def reconsider(*, actor: User, use_case: UseCase) -> None:
+    """Void the approvals of the use case's publications whose material is no longer what was shown.
+
+    Called by `use_cases.change` in its own transaction, when the risk tier has changed.
+    """
+    held = Publication.objects.filter(version__use_case=use_case, state__in=[State.PROPOSED, State.PUBLISHED])
+    for publication in held.order_by("pk"):
+        approvals.lapse_changed(actor=actor, subject=publication)
 
 
 def _end(publication: Publication, state: Publication.State, because: str) -> None:
@@ -344,8 +378,14 @@ def servable(*, user: User, model: RegisteredModel, alias: str = DEFAULT_ALIAS) 
 
 @transaction.atomic
 def download(*, actor: User, version: ModelVersion, path: str) -> Blob:
-    """Return the bytes of one file of a version; the read is recorded. Raises Denied, or repositories.Missing."""
+    """Return the bytes of one file of a version; the read is recorded.
+
+    A model is handed out while its use case may be developed and nobody revoked its publication; those who read
+    everything get it in any case, as evidence. Raises Denied, NotPublished, or repositories.Missing.
+    """
     access.require(actor, Permission.MODEL_VIEW, version.model)
+    if not access.organisation_allows(actor, Permission.MODEL_VIEW):
+        _require_held(version)
     file = repositories.file_of(version.commit, path)
     ledger.record(
         Action.MODEL_DOWNLOADED,
@@ -355,6 +395,23 @@ def download(*, actor: User, version: ModelVersion, path: str) -> Blob:
         details={"model": str(version.model), "version": version.number, "path": path},
     )
     return file.blob
+
+
+def _require_held(version: ModelVersion) -> None:
+    """Raise NotPublished where the version must not be handed out: its use case or its publication lost approval."""
+    found = approvals.standing(Gate.USE_CASE_DEVELOPMENT, version.use_case)
+    if not found.open:
+        raise NotPublished(
+            f"{version} is not handed out: the approval of its use case does not stand. {found.reason}",
+            code="approval_void",
+            subject=version,
+        )
+    for publication in version.publications.order_by("-pk"):
+        asked = approvals.standing(Gate.MODEL_PUBLICATION, publication)
+        if asked.open:
+            return
+        if asked.request is not None and asked.request.state == ApprovalRequest.State.REVOKED:
+            raise NotPublished(f"{version} is not handed out. {asked.reason}", code="approval_void", subject=version)
 
 
 def card(version: ModelVersion) -> str:

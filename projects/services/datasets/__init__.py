@@ -3,7 +3,7 @@
 from ..fields import Invalid
 from .cards import card
 from .catalogue import change, download, example_rows, register, withdraw
-from .clearances import clearance_standing, request_clearance
+from .clearances import NotCleared, clearance_standing, request_clearance
 from .imports import requeue_lost, run_import
 from .uploads import Closed, Guess, Looked, Options, map_columns, preview, receive
 
@@ -12,6 +12,7 @@ __all__ = [
     "Guess",
     "Invalid",
     "Looked",
+    "NotCleared",
     "Options",
     "card",
     "change",

@@ -15,6 +15,7 @@ from governance.services import access, approvals, ledger
 from projects import tables
 from projects.models import Blob, Dataset, DatasetClearance, DatasetVersion, Repository, Team
 from projects.services import fields, repositories
+from projects.services.datasets import clearances
 from projects.services.fields import Invalid
 
 CHANGEABLE = (*Dataset.MATERIAL, "steward")
@@ -143,9 +144,13 @@ def withdraw(*, actor: User, version: DatasetVersion, reason: str) -> DatasetVer
 def download(*, actor: User, version: DatasetVersion, path: str) -> Blob:
     """Return one file of a version for its bytes to be sent, recorded as a read that matters.
 
-    Raises Denied, Withdrawn, or repositories.Missing where the version has no such file.
+    Who looks after the data in its team always gets it; anyone else uses it, and so needs a clearance that stands for
+    a use case that they may see. Raises Denied, NotCleared, Withdrawn, or repositories.Missing where the version has no
+    such file.
     """
     access.require(actor, Permission.DATASET_DOWNLOAD, version.dataset)
+    if not access.allows(actor, Permission.DATASET_EDIT, version.dataset):
+        clearances.require_any(actor, version)
     if version.state == DatasetVersion.State.WITHDRAWN:
         raise Withdrawn("This version was withdrawn, so it is no longer handed out.", code="withdrawn", subject=version)
     if version.commit is None:

@@ -14,6 +14,10 @@ from projects.services.fields import Invalid
 GATE = Gate.DATASET_USE
 
 
+class NotCleared(access.Denied):
+    """The version is not cleared for any use case of this person."""
+
+
 @transaction.atomic
 def request_clearance(
     *, actor: User, version: DatasetVersion, use_case: UseCase, purpose: str, note: str = ""
@@ -74,3 +78,21 @@ def clearance_standing(*, version: DatasetVersion, use_case: UseCase) -> approva
     if clearance is None:
         return approvals.Standing(False, f"Nobody has asked yet: {GATES[GATE].question}")
     return approvals.standing(GATE, clearance)
+
+
+def require_any(actor: User, version: DatasetVersion) -> None:
+    """Raise NotCleared unless the version may be used now for some use case that the person may see."""
+    reasons = []
+    held = version.clearances.filter(use_case__in=UseCase.objects.visible_to(actor)).order_by("-pk")
+    for clearance in held.select_related("version__dataset__team", "version__commit", "use_case")[:20]:
+        found = approvals.standing(GATE, clearance)
+        if found.open:
+            return
+        reasons.append(f"{clearance.use_case.title}: {found.reason}")
+    raise NotCleared(
+        f"{version} is not cleared for a use case of yours, so it is not handed out. "
+        + (" ".join(reasons) or "Ask its team to have it cleared for your use case."),
+        code="not_cleared",
+        missing=reasons,
+        subject=version,
+    )

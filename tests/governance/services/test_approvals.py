@@ -1,5 +1,6 @@
 """Approvals, on use cases: asked for, decided by someone else, bound to a digest, void when it changes."""
 
+import dataclasses
 import threading
 
 import pytest
@@ -8,7 +9,7 @@ from django.utils import timezone
 
 from governance.actions import Action
 from governance.models import ApprovalRequest, Decision, LedgerEntry
-from governance.policy import GATES, Gate, GateRule, Permission, Role
+from governance.policy import GATES, Gate, RiskTier, Role
 from governance.services import access, approvals, roles
 from projects.services import use_cases
 from tests import factories
@@ -39,7 +40,9 @@ def decide(reviewer, asked, verdict="approve", **more):
 @pytest.fixture
 def two_reviewers(monkeypatch):
     """Let the gate need two people."""
-    monkeypatch.setitem(GATES, GATE, GateRule("May it?", Permission.REVIEW_DECIDE, 2))
+    rule = GATES[GATE]
+    steps = rule.steps | {RiskTier.MINIMAL: rule.steps[RiskTier.LIMITED]}
+    monkeypatch.setitem(GATES, GATE, dataclasses.replace(rule, steps=steps))
 
 
 def test_approving_opens_the_gate_and_is_recorded(use_case, asked, carol):
@@ -276,7 +279,7 @@ def test_the_comparison_is_with_what_was_last_approved(use_case, asked, alice, c
 def test_what_reads_alike_and_is_not_counts_as_changed(use_case, asked, monkeypatch):
     assert approvals.drift(asked) == []
     material = use_case.approval_material(GATE)
-    other = material | {"Goals": "\n".join(material["Goals"])}
+    other = material | {"Stakeholders": "\n".join(material["Stakeholders"])}
     monkeypatch.setattr(type(use_case), "approval_material", lambda self, gate: other)
     assert approvals.digest_of(use_case, GATE) != asked.digest
     assert [d.part for d in approvals.drift(asked)] == ["Form of the record"]

@@ -146,7 +146,7 @@ def test_clearance_refuses_a_use_case_that_one_may_not_see_or_that_is_elsewhere(
         datasets.request_clearance(actor=bob, version=version, use_case=theirs, purpose="Take it.")
     assert caught.value.field == "use_case"
     mine = make_use_case(actor=bob, team=other_team, title="Elsewhere")
-    mine.owner = eve
+    mine.owner, mine.risk_tier, mine.risk_tier_reason = eve, "minimal", "Nobody is judged by it."
     mine.save()
     with pytest.raises(datasets.Invalid, match="another team"):
         datasets.request_clearance(actor=bob, version=version, use_case=mine, purpose="Take it.")

@@ -156,7 +156,7 @@ def test_submit_refuses_what_is_not_ready_and_says_what_is_missing(alice, team):
     use_case = make_use_case(actor=alice, team=team)
     with pytest.raises(approvals.NotReady) as caught:
         use_cases.submit(actor=alice, use_case=use_case)
-    assert len(caught.value.missing) == 2
+    assert len(caught.value.missing) == 3
     use_case.refresh_from_db()
     assert use_case.stage == Stage.DRAFT
 

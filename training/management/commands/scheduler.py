@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand
 from django.db import Error, close_old_connections, connection
 
 from governance.models import User
-from governance.services import ledger, roles, tokens
+from governance.services import approvals, ledger, roles, tokens
 from projects.services import datasets
 from training import supervisor
 from training.services import jobs
@@ -37,7 +37,9 @@ class Duty:
 
 
 class Command(BaseCommand):
-    help = "Requeue lost work, ring for waiting jobs, end expired roles, forget old answers; until stopped."
+    help = (
+        "Requeue lost work, ring for waiting jobs, end expired roles and approvals, remind of reviews, until stopped."
+    )
 
     def add_arguments(self, parser):
         """Declare --once."""
@@ -68,6 +70,7 @@ def _duties() -> list[Duty]:
         Duty("sweep jobs", sweep, lambda: jobs.sweep(actor=User.objects.system())),
         Duty("requeue imports", sweep, lambda: datasets.requeue_lost(actor=User.objects.system())),
         Duty("ring for verifications", 10, ledger.ring_again),
+        Duty("look after approvals", 30, lambda: approvals.sweep(actor=User.objects.system())),
         Duty("expire roles", 30, lambda: roles.expire(actor=User.objects.system())),
         Duty(
             "forget old answers",

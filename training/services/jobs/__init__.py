@@ -21,7 +21,16 @@ from training.services.jobs.ownership import (
 )
 from training.services.jobs.plans import Plan, Range, Truncation, plan
 from training.services.jobs.results import BadResult, finish
-from training.services.jobs.submission import Invalid, NotPossible, Position, cancel, queue_position, retry, submit
+from training.services.jobs.submission import (
+    Invalid,
+    NotPossible,
+    Position,
+    cancel,
+    queue_position,
+    retry,
+    stop_revoked,
+    submit,
+)
 
 __all__ = [
     "ENGINE_DIED",
@@ -53,6 +62,7 @@ __all__ = [
     "record_events",
     "release",
     "retry",
+    "stop_revoked",
     "submit",
     "sweep",
 ]

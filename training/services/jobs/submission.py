@@ -11,10 +11,10 @@ from django.db.models import Q
 from django.utils import timezone
 
 from governance.actions import Action
-from governance.models import User
+from governance.models import ApprovalRequest, User
 from governance.policy import Permission
 from governance.services import access, ledger
-from projects.models import DatasetVersion, UseCase
+from projects.models import DatasetClearance, DatasetVersion, UseCase
 from projects.services import fields
 from training import queue
 from training.models import BaseModel, JobEvent, TrainingJob
@@ -199,6 +199,31 @@ def cancel(*, actor: User, job: TrainingJob) -> TrainingJob:
         )
     if job.cancel_requested_at is not None:
         return job
+    return _stop(actor, job, f"{actor} asked to cancel; the run stops after a last checkpoint.")
+
+
+@transaction.atomic
+def stop_revoked(*, actor: User, request: ApprovalRequest) -> int:
+    """Cancel every job that rests on an approval that was revoked; return how many. Other ends leave jobs alone.
+
+    Called by `approvals` inside the transaction of the revocation. A queued job ends at once; the worker of a running
+    one sees it within a heartbeat.
+    """
+    if request.state != ApprovalRequest.State.REVOKED:
+        return 0
+    subject = request.subject
+    jobs = TrainingJob.objects.select_for_update(no_key=True).filter(
+        state__in=[State.QUEUED, State.RUNNING], cancel_requested_at=None
+    )
+    if isinstance(subject, DatasetClearance):
+        jobs = jobs.filter(dataset_version=subject.version_id, use_case=subject.use_case_id)
+    else:
+        jobs = jobs.filter(use_case=subject)
+    stopped = [_stop(actor, job, f"An approval that this run rests on was revoked: {request}.") for job in jobs]
+    return len(stopped)
+
+
+def _stop(actor: User, job: TrainingJob, message: str) -> TrainingJob:
     now = timezone.now()
     job.cancel_requested_at = now
     if job.state == State.QUEUED:
@@ -212,7 +237,7 @@ def cancel(*, actor: User, job: TrainingJob) -> TrainingJob:
             token=job.token,
             type="log",
             at=now,
-            data={"level": "info", "message": f"{actor} asked to cancel; the run stops after a last checkpoint."},
+            data={"level": "info", "message": message},
         )
         ledger.record(Action.JOB_CANCEL_REQUESTED, actor=actor, subject=job, digest=job.spec_digest)
     return job
