@@ -248,6 +248,25 @@ def test_a_time_stamp_is_asked_for_verified_and_kept(mark, system, server, autho
         rfc3161.stamped_at(bytes(row.proof), mark.note)
 
 
+def test_an_authority_that_does_not_answer_is_a_failure(mark, system, authority, settings):
+    settings.LEDGER_ANCHORS, settings.LEDGER_TSA_ROOTS = ["rfc3161:http://127.0.0.1:1"], str(authority / "root.pem")
+    assert ledger.anchor_due(actor=system) == {"anchored": 0, "failed": 1}
+    assert "did not answer: ConnectError" in Anchor.objects.get().problem
+
+
+def test_a_checkpoint_that_was_kept_must_be_one_of_this_ledger(mark, settings):
+    strange = mark.note.replace(settings.LEDGER_ORIGIN, "another.test/ledger")
+    with pytest.raises(ledger.BadPin, match=r"another ledger, another\.test"):
+        ledger.pins_of(strange)
+    head, _dash, line = mark.note.rpartition("— ")
+    name, _space, blob = line.strip().partition(" ")
+    data = bytearray(base64.b64decode(blob))
+    data[40] ^= 1
+    forged = ledger.pins_of(f"{head}— {name} {base64.b64encode(bytes(data)).decode()}\n")
+    report = ledger.verify(pins=forged)
+    assert (report.forked, "does not verify" in report.problems[0]) == (True, True)
+
+
 def test_an_old_answer_of_the_authority_is_no_stamp_of_this_request(mark, system, server, authority, settings):
     settings.LEDGER_ANCHORS, settings.LEDGER_TSA_ROOTS = [f"rfc3161:{server.url}"], str(authority / "root.pem")
     seen = []

@@ -268,6 +268,13 @@ def test_a_worker_that_died_is_replaced_and_one_that_was_paused_changes_nothing(
     assert ledger.run_verification(asked.pk) is None
 
 
+def test_signs_of_life_are_given_once_a_second(decided, dan, monkeypatch):
+    asked = ledger.ask(actor=dan)
+    real = verification.verify
+    monkeypatch.setattr(verification, "verify", lambda **given: real(chunk=1, **given))
+    assert ledger.run_verification(asked.pk).state == "sound"
+
+
 def test_without_a_key_a_verification_says_why_it_failed(decided, dan, tmp_path, settings, monkeypatch):
     asked = ledger.ask(actor=dan)
     monkeypatch.setattr(verification, "verify", lambda **_: (_ for _ in ()).throw(ledger.NoKey("no key")))

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from governance.actions import Action
-from governance.models import Checkpoint, LedgerEntry, PendingEntry, Receipt, SealedEntry, SigningKey, User
+from governance.models import Checkpoint, PendingEntry, Receipt, SealedEntry, SigningKey, User
 from governance.proofs import merkle, notes
 from governance.services.ledger import keys, records, tiles
 from governance.services.ledger.records import LedgerError
@@ -115,11 +115,6 @@ def _seal(key: Ed25519PrivateKey, batch: int | None, *, below: int | None = None
         at=timezone.now(),
     )
     return list(range(start, size))
-
-
-def entry_number(entry: LedgerEntry) -> int | None:
-    """Return the entry's number in the tree, None while it waits for one."""
-    return SealedEntry.objects.filter(entry=entry).values_list("number", flat=True).first()
 
 
 def frontier_of(mark: Checkpoint) -> list[bytes]:

@@ -283,6 +283,7 @@ class _Walk:
             try:
                 notes.verify(pin.note, settings.LEDGER_ORIGIN, self.key)
             except notes.BadNote as error:
+                self.report.forked = True
                 return f"The checkpoint of {pin.size} entries that was kept: {error}."
         return ""
 

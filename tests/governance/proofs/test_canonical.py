@@ -86,3 +86,12 @@ def test_a_commitment_binds_salt_and_text():
     assert first != canonical.commitment(b"salt", "texts")
     with pytest.raises(canonical.NotCanonical):
         canonical.commitment(b"salt", "\ud800")
+
+
+def test_keys_beyond_the_first_plane_are_sorted_as_rfc_8785_says():
+    # By UTF-16 units the surrogates of the first come before the private-use character; by code points after it.
+    value = {"\U00010000": 1, "\ue000": 2}
+    assert canonical.encode(value) == rfc8785.dumps(value)
+    assert list(json.loads(canonical.encode(value))) == ["\U00010000", "\ue000"]
+    with pytest.raises(canonical.NotCanonical):
+        canonical.digest({"half": "\ud800"})

@@ -76,3 +76,13 @@ def test_a_signed_text_that_is_no_checkpoint_is_refused(key, public):
     for body in ("only one line\n", f"{ORIGIN}\nmany\nAAAA\n", f"{ORIGIN}\n7\nnot base64!\n"):
         with pytest.raises(notes.BadNote):
             notes.verify(notes.sign(body, ORIGIN, key), ORIGIN, public)
+
+
+def test_a_note_is_read_without_asking_who_signed_it():
+    key = notes.Ed25519PrivateKey.from_private_bytes(b"\x01" * 32)
+    note = notes.sign(notes.text("a.test", 7, b"\x05" * 32), "a.test", key)
+    assert notes.read(note) == ("a.test", 7, b"\x05" * 32)
+    with pytest.raises(notes.BadNote, match="signature block"):
+        notes.read("a.test\n7\n")
+    assert notes.split(note + "\n" + note) == [note, note]
+    assert notes.split("") == []

@@ -421,3 +421,46 @@ def _other_bytes(row):
     held = json.loads(base64.b64decode(row["canonical"]))
     held["nonce"] = "f" * 16
     return json.dumps(held).encode()
+
+
+# The command line, in this process
+
+
+def test_the_program_says_the_same_when_it_is_called(tmp_path, capsys, monkeypatch):
+    ledger = ledgers.make(17, 3, 8, 12, 17, rotated=9)
+    folder = write(ledger, tmp_path / "export")
+    (tmp_path / "pin.txt").write_text("\n\n".join(mark["note"] for mark in ledger.marks))
+    assert verify.main([str(folder), "--pin", str(tmp_path / "pin.txt")]) == verify.SOUND
+    assert "compare it with the one you know" in capsys.readouterr().out
+    write(stretch(ledger, 8), folder)
+    monkeypatch.setattr(sys, "argv", ["verify.py", str(folder)])
+    assert verify.main() == verify.SOUND
+    assert "from entry 8 on, sound up to size 17" in capsys.readouterr().out
+    (folder / "entries.jsonl").write_bytes(b"")
+    assert verify.main([str(folder)]) == verify.WRONG
+    assert "Sound up to size 8." in capsys.readouterr().out
+    (tmp_path / "receipt.json").write_text(json.dumps(receipt(ledger, 6)))
+    (tmp_path / "later.json").write_text(json.dumps(consistency(ledger, 8, 17)))
+    key = ledgers.public(ledgers.FIRST).hex()
+    given = ["receipt", str(tmp_path / "receipt.json"), "--key", key, "--later", str(tmp_path / "later.json")]
+    assert verify.main(given) == verify.SOUND
+    assert "entry 6 is in the ledger" in capsys.readouterr().out
+    for wrong in ([str(tmp_path / "none")], ["receipt", str(tmp_path / "none")], [str(folder), "--key", "zz"]):
+        assert verify.main(wrong) == verify.UNREADABLE
+        assert "CANNOT BE READ" in capsys.readouterr().out
+
+
+def test_lines_that_are_no_signature_are_passed_over():
+    note = ledgers.make(3, 3).marks[0]["note"]
+    spoken = verify.read_note(note + "a line about it\n— not base64 at all\n")
+    assert len(spoken.signatures) == 1
+    with pytest.raises(ValueError, match="length"):
+        verify.both_roots(1, 2, b"", [b"", b""])
+
+
+def test_a_proof_that_is_too_long_is_no_proof():
+    ledger = ledgers.make(9, 5, 9)
+    later = consistency(ledger, 5, 9)
+    later["path"].append("00" * 32)
+    found = verify.verify_receipt(receipt(ledger, 3, 5), later=later)
+    assert (found.code, "another length" in found.problem) == (verify.WRONG, True)

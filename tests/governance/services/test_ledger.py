@@ -499,3 +499,16 @@ def test_verification_follows_chunk_after_chunk(sealed):
 def test_the_command_seals_once(writer, capsys):
     call_command("seal_ledger")
     assert "Sealed 1 entries" in capsys.readouterr().out
+
+
+def test_verify_finds_a_checkpoint_of_nothing_and_a_frontier_that_is_none(sealed):
+    newest = Checkpoint.objects.first()
+    Checkpoint.objects.create(size=0, root=newest.root, frontier=[], note=newest.note, at=newest.at)
+    assert "out of order" in problem()
+    force("DELETE FROM governance_checkpoint WHERE size = 0")
+    force("UPDATE governance_checkpoint SET frontier = %s WHERE id = %s", json.dumps(["zz"]), newest.pk)
+    assert "another root" in problem()
+
+
+def test_the_digest_of_a_text_is_its_sha256():
+    assert ledger.text_digest("a") == "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"

@@ -406,8 +406,12 @@ def test_a_closed_account_is_sent_nothing(decided, carol, frank, system):
 def test_two_senders_send_one_receipt(decided, system):
     from governance.services.ledger import receipts
 
+    Receipt.objects.create(entry=LedgerEntry.objects.earliest("pk"), person=decided.approver)
     first, second = receipts._claimed(), receipts._claimed()
-    assert next(first, None) is not None
+    one = next(first)
+    other = next(second)
+    assert one.pk != other.pk
+    assert next(first, None) is None, "the second has taken it in between"
     assert next(second, None) is None
     assert not access.allows(decided.approver, "site.administer")
     with pytest.raises(access.Denied):
