@@ -450,6 +450,11 @@ SPECTACULAR_SETTINGS = {
         "ModelVersionState": "training.models.ModelVersion.State",
         "PublicationState": "training.models.Publication.State",
         "ApprovalState": "governance.models.ApprovalRequest.State",
+        "VerificationState": "governance.models.Verification.State",
+        "DecisionVerdict": "governance.models.Decision.Verdict",
+        "BreakGlassVerdict": "governance.models.break_glass.BreakGlass.Verdict",
+        "PublicationAudience": "training.models.Publication.Audience",
+        "SavedViewAudience": "portal.models.saved_views.SavedView.Audience",
     },
 }
 
