@@ -45,13 +45,14 @@ def desk(browser: Browser, site: Site, signed_in: Callable[[str], Any]) -> Itera
 
     def sit_down(name: str | None = None, **options: Any) -> Page:
         options.setdefault("viewport", {"width": 1280, "height": 900})
+        options.setdefault("base_url", site.url)
         context = browser.new_context(
-            base_url=site.url, storage_state=signed_in(name) if name else None, reduced_motion="reduce", **options
+            storage_state=signed_in(name) if name else None, reduced_motion="reduce", **options
         )
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
-        host = urlsplit(site.url).netloc
+        host = urlsplit(options["base_url"]).netloc
 
         def asked(request: Any) -> None:
             address = urlsplit(request.url)

@@ -118,7 +118,7 @@ def test_the_page_of_a_lock(desk):
     expect(page.get_by_role("heading", level=1)).to_have_text("Locked for a while")
     page.evaluate(AXE.read_text())
     for scheme, width in LOOKS:
-        page.emulate_media(color_scheme=scheme)
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.set_viewport_size({"width": width, "height": 900})
         said += [f"{scheme}, {width}: {line}" for line in offences(page)]
     assert not said, "\n".join(said)
@@ -138,8 +138,8 @@ def test_second_factors_and_what_asks_for_them(site, desk):
     sign_in(made["first_password"])
     said = examine(page, ["/account/password/change/"])
     page.get_by_label("Current Password").fill(made["first_password"])
-    page.get_by_label("New Password", exact=True).fill(own)
-    page.get_by_label("New Password (again)").fill(own)
+    page.locator("input[name=password1]").fill(own)
+    page.locator("input[name=password2]").fill(own)
     page.get_by_role("button", name="Save the new password").click()
     said += examine(page, ["/account/protect/", "/account/factors/", "/account/reauthenticate/?next=/account/factors/"])
     page.get_by_label("Password").fill(own)
@@ -147,7 +147,7 @@ def test_second_factors_and_what_asks_for_them(site, desk):
     said += examine(page, ["/account/factors/app/add/", "/account/factors/passkeys/add/", "/account/factors/passkeys/"])
     page.goto("/account/factors/app/add/")
     secret = page.locator("aside code").text_content() or ""
-    page.get_by_label("code").fill(format_hotp_value(hotp_value(secret, int(time.time()) // 30)))
+    page.locator("input[name=code]").fill(format_hotp_value(hotp_value(secret, int(time.time()) // 30)))
     page.get_by_role("button", name="Turn on").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Recovery codes")
     factors = ["", "recovery-codes/", "recovery-codes/renew/", "app/remove/", "reauthenticate/"]

@@ -58,8 +58,8 @@ def test_from_a_first_password_to_a_passkey_that_opens_alone(site, desk, grace):
     page.goto("/use-cases/")
     expect(heading(page)).to_have_text("Change your password")
     page.get_by_label("Current Password").fill(first)
-    page.get_by_label("New Password", exact=True).fill(own)
-    page.get_by_label("New Password (again)").fill(own)
+    page.locator("input[name=password1]").fill(own)
+    page.locator("input[name=password2]").fill(own)
     page.get_by_role("button", name="Save the new password").click()
     expect(heading(page)).to_have_text("Your account")
 

@@ -284,16 +284,15 @@ def test_sign_in_attempts_are_limited_per_address(client, settings):
 # Django's own admin
 
 
-def test_the_admin_is_entered_through_our_door_and_shows_only_what_is_read_only(client, eve, admin_user):
+def test_the_admin_is_entered_through_our_door_and_shows_only_what_is_read_only(client, eve, system):
+    root = people.create_superuser(actor=system, email="root@example.org", name="Root", password=PASSWORD)
     assert client.get("/django-admin/").url.startswith("/django-admin/login/")
     assert client.get("/django-admin/login/").url.startswith(LOGIN)
-    assert (
-        client.post("/django-admin/login/", {"username": admin_user.email, "password": "password"}).status_code == 302
-    )
+    assert client.post("/django-admin/login/", {"username": root.email, "password": PASSWORD}).status_code == 302
     assert "_auth_user_id" not in client.session
     client.force_login(eve)
     assert client.get("/django-admin/login/").status_code == 403
-    client.force_login(admin_user)
+    client.force_login(root)
     assert client.post("/django-admin/password_change/", {}).url == reverse("account_change_password")
     from django.contrib import admin
 
