@@ -6,21 +6,17 @@ is caught by `RecordingMiddleware`: no unsafe request to its pages leaves withou
 
 from __future__ import annotations
 
-import contextvars
-
 from allauth.account import signals as account_signals
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.core.internal.httpkit import get_client_ip
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db import transaction
-from django.db.models.signals import post_save
 from django.dispatch import receiver
 
 from governance.actions import Action
 from governance.models import BrowserSession, LedgerEntry, User
 from governance.services import ledger, people, sessions
 
-_made: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("entries_of_this_request", default=None)
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -99,13 +95,6 @@ def _confirmed(sender, request, method, user, reauthenticated=False, **_):
             ledger.record(Action.SESSION_CONFIRMED, actor=user, subject=user, details={"method": method})
 
 
-@receiver(post_save, sender=LedgerEntry)
-def _count_entry(sender, instance, **_):
-    made = _made.get()
-    if made is not None:
-        made.append(instance.action)
-
-
 class RecordingMiddleware:
     """An unsafe request to a page of allauth that made no entry of its own gets one: who, where, and the answer."""
 
@@ -114,21 +103,23 @@ class RecordingMiddleware:
     def __init__(self, get_response):
         self.get_response = get_response
 
+    def process_view(self, request, callback, args, kwargs):
+        """Note, for an unsafe request to allauth, who makes it and where the ledger ends."""
+        if request.method not in _SAFE and callback.__module__.startswith("allauth."):
+            newest = LedgerEntry.objects.order_by("-pk").values_list("pk", flat=True).first()
+            request.door = (newest or 0, request.user if request.user.is_authenticated else None)
+
     def __call__(self, request):
         """Answer, and record what nothing else has recorded."""
-        if request.method in _SAFE:
-            return self.get_response(request)
-        before = request.user if request.user.is_authenticated else None
-        request.session_key_before = request.session.session_key
-        token = _made.set([])
-        try:
-            response = self.get_response(request)
-            match = request.resolver_match
-            if not _made.get() and match is not None and match.func.__module__.startswith("allauth."):
-                self._record(request, before, response.status_code)
-        finally:
-            _made.reset(token)
+        response = self.get_response(request)
+        newest, actor = getattr(request, "door", (None, None))
+        if newest is not None and not self._recorded(request, newest):
+            self._record(request, actor, response.status_code)
         return response
+
+    @staticmethod
+    def _recorded(request, newest: int) -> bool:
+        return LedgerEntry.objects.filter(pk__gt=newest, request_id=request.request_id).exists()
 
     @staticmethod
     def _record(request, actor, status):

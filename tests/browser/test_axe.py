@@ -120,6 +120,8 @@ def test_the_page_of_a_lock(desk):
     for scheme, width in LOOKS:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.set_viewport_size({"width": width, "height": 900})
+        # A button's colours take a moment to change.
+        page.wait_for_timeout(300)
         said += [f"{scheme}, {width}: {line}" for line in offences(page)]
     assert not said, "\n".join(said)
 
