@@ -450,11 +450,15 @@ SPECTACULAR_SETTINGS = {
         "ModelVersionState": "training.models.ModelVersion.State",
         "PublicationState": "training.models.Publication.State",
         "ApprovalState": "governance.models.ApprovalRequest.State",
-        "VerificationState": "governance.models.Verification.State",
         "DecisionVerdict": "governance.models.Decision.Verdict",
-        "BreakGlassVerdict": "governance.models.break_glass.BreakGlass.Verdict",
+        "AccessReviewVerdict": "governance.models.AccessReviewItem.Verdict",
+        "BreakGlassVerdict": "governance.models.BreakGlass.Verdict",
+        "BreakGlassState": "governance.serializers.break_glass.STATES",
+        "AccessReviewState": "governance.serializers.access_reviews.STATES",
+        "VerificationState": "governance.models.ledger.Verification.State",
+        "SavedViewAudience": "portal.models.SavedView.Audience",
         "PublicationAudience": "training.models.Publication.Audience",
-        "SavedViewAudience": "portal.models.saved_views.SavedView.Audience",
+        "RiskTier": "governance.models.approvals.TIER_CHOICES",
     },
 }
 

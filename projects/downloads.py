@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Generator, Iterator
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 
+from governance.interfaces import problems
 from projects.models import Blob
 from projects.services import repositories
 
@@ -31,7 +32,13 @@ def respond(request: HttpRequest, blob: Blob, filename: str) -> HttpResponse:
         return HttpResponse(status=304, headers={"ETag": etag})
     wanted = _wanted(request, blob, etag)
     if wanted == ():
-        refused = HttpResponse("The range lies behind the end of the file.", status=416, content_type="text/plain")
+        said = problems.body(
+            status_code=416,
+            title="The range cannot be met",
+            detail=f"The file has {blob.size} bytes, and the range begins behind its end.",
+            code="range",
+        )
+        refused = JsonResponse(said, status=416, content_type="application/problem+json")
         refused["Content-Range"] = f"bytes */{blob.size}"
         return refused
     start, end = wanted or (0, blob.size)

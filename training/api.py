@@ -378,7 +378,14 @@ class Models(Bulk, rest.ViewSet):
         text = registry.card(self._version(team, name, number))
         return HttpResponse(text, content_type="text/markdown; charset=utf-8")
 
-    @extend_schema(operation_id="models_file", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @extend_schema(
+        operation_id="models_file",
+        parameters=[OpenApiParameter("Range", str, OpenApiParameter.HEADER, description="Such as bytes=0-1023")],
+        responses={
+            (200, "application/octet-stream"): OpenApiTypes.BINARY,
+            (206, "application/octet-stream"): OpenApiTypes.BINARY,
+        },
+    )
     def file(self, request, team, name, number, file):
         """Download one file of a version; recorded in the ledger."""
         try:

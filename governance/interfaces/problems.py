@@ -16,7 +16,13 @@ from governance.services import access, ledger
 
 def problem(request, *, status_code: int, title: str, detail: str, code: str, **extra) -> Response:
     """Return a problem-details answer (RFC 9457) with the request's id."""
-    body = {
+    said = body(status_code=status_code, title=title, detail=detail, code=code, **extra)
+    return Response(said, status=status_code, content_type="application/problem+json")
+
+
+def body(*, status_code: int, title: str, detail: str, code: str, **extra) -> dict:
+    """Return the members of problem details, for an answer that is made outside of an endpoint."""
+    return {
         "type": f"about:blank#{code}",
         "title": title,
         "status": status_code,
@@ -25,7 +31,6 @@ def problem(request, *, status_code: int, title: str, detail: str, code: str, **
         "request_id": ledger.request_id.get(),
         **extra,
     }
-    return Response(body, status=status_code, content_type="application/problem+json")
 
 
 def handler(error, context) -> Response | None:

@@ -54,6 +54,7 @@ _WORDS = {
     "412": "It changed since you looked at it.",
     "413": "It is too large.",
     "415": "The body is of a type that this endpoint does not read.",
+    "416": "The range lies behind the end of the file.",
     "428": "Send If-Match with the ETag of what you looked at.",
     "429": "Too many requests; Retry-After says when to come back.",
 }
@@ -68,6 +69,7 @@ def declare_problems(result, generator, request, public):
             codes = {"400", "401", "403", "429"} | ({"404"} if "{" in path else set())
             codes |= {"409", "412", "415", "428"} if method != "get" else set()
             responses = operation["responses"]
+            codes |= {"416"} if "206" in responses else set()
             codes |= {code for code in responses if code.startswith("4")}
             for code in sorted(codes):
                 said = responses.get(code, {}).get("description") or _WORDS[code]

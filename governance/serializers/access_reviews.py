@@ -10,6 +10,8 @@ from governance.models import AccessReview, AccessReviewItem, User
 from governance.serializers.people import PersonSerializer
 from governance.services import access
 
+STATES = ["to_review", "overdue", "closed"]
+
 
 class HeldSerializer(serializers.Serializer):
     """One reason for which one person can see the object; `person` is null where everybody can."""
@@ -27,6 +29,7 @@ class AccessReviewItemSerializer(serializers.ModelSerializer):
     """One access of one person, and what was decided about it."""
 
     person = PersonSerializer(read_only=True)
+    verdict = serializers.ChoiceField(choices=AccessReviewItem.Verdict.choices, allow_blank=True, read_only=True)
 
     class Meta:
         model = AccessReviewItem
@@ -52,7 +55,7 @@ class AccessReviewSerializer(serializers.ModelSerializer):
     subject = serializers.SerializerMethodField()
     team = serializers.IntegerField(source="scope_id", read_only=True, allow_null=True)
     owner = PersonSerializer(read_only=True)
-    state = serializers.ChoiceField(choices=["to_review", "overdue", "closed"], read_only=True)
+    state = serializers.ChoiceField(choices=STATES, read_only=True)
 
     class Meta:
         model = AccessReview

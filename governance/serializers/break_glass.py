@@ -9,6 +9,8 @@ from governance.policy import GlassLevel, Permission
 from governance.serializers.people import PersonSerializer, TeamField
 from governance.services import access
 
+STATES = ["in_force", "to_review", "overdue", "justified", "not_justified"]
+
 
 class AnyTeamField(TeamField):
     """Any team, for who may break the glass: they may not be able to see yet what the emergency is about."""
@@ -26,10 +28,9 @@ class BreakGlassSerializer(serializers.ModelSerializer):
 
     person = PersonSerializer(read_only=True)
     team = serializers.IntegerField(source="scope_id", read_only=True, allow_null=True)
-    state = serializers.ChoiceField(
-        choices=["in_force", "to_review", "overdue", "justified", "not_justified"], read_only=True
-    )
+    state = serializers.ChoiceField(choices=STATES, read_only=True)
     permissions = serializers.ListField(child=serializers.CharField(), read_only=True)
+    verdict = serializers.ChoiceField(choices=BreakGlass.Verdict.choices, allow_blank=True, read_only=True)
     review_due_at = serializers.DateTimeField(read_only=True)
 
     class Meta:
