@@ -18,6 +18,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from governance import guards
 from governance.interfaces import declared
 from governance.models import LedgerEntry
+from governance.models.governed import declaration
 from governance.policy import ORGANISATION_ROLES, Role
 from projects.models import Dataset, DatasetVersion, UseCase
 from tests.access.world import Side, World, holds, make_caller, make_world
@@ -31,7 +32,7 @@ OF_NO_TEAM = {"field", "part", "act", "path", "ticket", "recipe"}
 # Everyone in the organisation may look at these, whoever made them.
 FOR_EVERYBODY = ("base-models/", "goals/", "api/v1/base-models", "api/v1/goals", "api/v1/recipes", "welcome/")
 RECORD = re.compile(rf'INSERT INTO "?{LedgerEntry._meta.db_table}\b')
-GOVERNED = {model._meta.db_table for model in guards.governed_models()}
+GOVERNED = {model._meta.db_table: declaration(model) for model in guards.governed_models()}
 WRITE = re.compile(r'(?:INSERT(?: OR IGNORE)? INTO|UPDATE|DELETE FROM) "(?P<table>\w+)"')
 # Refused in this state of the object, to anyone.
 WRONG_STATE = ("api/v1/datasets/1/versions/1/preview",)
@@ -124,6 +125,12 @@ def _entry_of(side: Side) -> LedgerEntry:
     return LedgerEntry.objects.filter(scope_id=side.team.pk).earliest("pk")
 
 
+def _operational(table: str, sql: str) -> bool:
+    """Return whether a statement changes nothing but columns that may change without an entry."""
+    changed = re.findall(r'"(\w+)" = ', sql.partition(" SET ")[2].partition(" WHERE ")[0])
+    return bool(changed) and set(changed) <= set(GOVERNED[table].operational)
+
+
 class _Writes:
     """Notes which governed tables one request writes into, and whether it writes a ledger entry."""
 
@@ -135,7 +142,7 @@ class _Writes:
         found = WRITE.match(sql)
         if RECORD.search(sql):
             self.recorded = True
-        elif found and found["table"] in GOVERNED:
+        elif found and found["table"] in GOVERNED and not _operational(found["table"], sql):
             self.governed.add(found["table"])
         return execute(sql, params, many, context)
 
