@@ -199,7 +199,16 @@ BREAK_GLASS: dict[GlassLevel, frozenset[Permission]] = {
 }
 """What emergency access gives: to look, and to stop what runs. Never to approve, give rights, or make anything new."""
 
-APPROVING = frozenset({P.REVIEW_DECIDE, P.BASE_MODEL_ALLOW})
+APPROVING = frozenset(
+    {
+        P.REVIEW_DECIDE,
+        P.REVIEW_GOVERNANCE,
+        P.REVIEW_LEGAL,
+        P.REVIEW_PRIVACY,
+        P.REVIEW_SECURITY,
+        P.BASE_MODEL_ALLOW,
+    }
+)
 """Permissions that let work pass. No emergency gives them, and nobody holds them together with the administration."""
 
 
