@@ -99,6 +99,7 @@ def substitutes(path: str, world: World) -> dict[str, str]:
         "shares": side.share, "goals": world.goal, "use-cases": side.draft, "datasets": side.dataset,
         "delegations": world.delegation,
         "base-models": world.base_model, "sessions": side.session, "jobs": side.job, "publications": side.publication,
+        "saved-views": side.view,
     }  # fmt: skip
     found = {
         "team": side.team.slug, "slug": side.team.slug, "number": "1", "file": "README.md", "path": "README.md",
