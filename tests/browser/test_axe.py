@@ -176,6 +176,7 @@ def test_home_search_and_account(desk):
 
 def test_teams_goals_and_use_cases(desk, content):
     paths = ["/teams/", "/teams/helpdesk/", "/goals/", "/use-cases/", "/use-cases/?view=board", "/use-cases/new/"]
+    paths += ["/views/", "/views/new/?listing=use-cases&query=stage%3Dlive"]
     paths += [content["draft"], f"{content['draft']}edit/", f"{content['draft']}evidence/"]
     paths += [f"{content['draft']}objectives/new/", f"{content['draft']}stakeholders/new/"]
     paths += [content["ready"], f"{content['ready']}reviews/", f"{content['ready']}history/"]
