@@ -29,7 +29,10 @@ DELEGATION = "governance_reviewdelegation"
 KEPT = [STEP, INVOLVEMENT, CONDITION, DELEGATION]
 ALL_REVIEWERS = " legal_reviewer privacy_reviewer reviewer security_reviewer "
 
-# Conditions hold on both databases; {differs} is the null-safe comparison of the one at hand.
+# Conditions hold on both databases; {differs} is the null-safe comparison of the one at hand, {steps} the number of steps
+# that a request r was shown with.
+SQLITE = {"differs": "IS NOT", "steps": "json_array_length(r.snapshot, '$.steps')"}
+POSTGRESQL = {"differs": "IS DISTINCT FROM", "steps": "jsonb_array_length(r.snapshot -> 'steps')"}
 REFUSALS = [  # every name in them is ours
     # name, table, event, condition, sentence
     ("decision_on_an_open_request", DECISION, "INSERT",
@@ -71,7 +74,8 @@ REFUSALS = [  # every name in them is ours
      "the terms of a request or an approval cannot be changed"),
     ("step_comes_with_its_request", STEP, "INSERT",
      f"NOT EXISTS (SELECT 1 FROM {REQUEST} r WHERE r.id = NEW.request_id AND r.state = 'open') "
-     f"OR EXISTS (SELECT 1 FROM {DECISION} d WHERE d.request_id = NEW.request_id)",
+     f"OR (SELECT COUNT(*) FROM {STEP} s WHERE s.request_id = NEW.request_id) >= "
+     f"(SELECT COALESCE({{steps}}, 0) FROM {REQUEST} r WHERE r.id = NEW.request_id)",
      "the steps of a request are written when it is made"),
     ("step_stays_as_asked", STEP, "UPDATE",
      "OLD.request_id {differs} NEW.request_id OR OLD.key {differs} NEW.key OR OLD.roles {differs} NEW.roles "
@@ -107,7 +111,7 @@ UNIQUE = {
 def sqlite_statements():
     """Yield (trigger, statement) for SQLite."""
     for name, table, event, condition, sentence in REFUSALS:
-        when = condition.format(differs="IS NOT")
+        when = condition.format(**SQLITE)
         yield (
             name,
             f"CREATE TRIGGER {name} BEFORE {event} ON {table} WHEN {when} BEGIN SELECT RAISE(ABORT, '{sentence}'); END",
@@ -130,7 +134,7 @@ def sqlite_statements():
 def postgresql_statements():
     """Yield (trigger, table, statement) for PostgreSQL; each trigger has a function of its own name."""
     for name, table, event, condition, sentence in REFUSALS:
-        yield name, table, _postgresql(name, table, event, condition.format(differs="IS DISTINCT FROM"), sentence)
+        yield name, table, _postgresql(name, table, event, condition.format(**POSTGRESQL), sentence)
     for table in KEPT:
         for event in ("DELETE", "TRUNCATE"):
             name = f"{table}_no_{event.lower()}"

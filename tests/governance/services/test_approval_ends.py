@@ -316,3 +316,9 @@ def test_delegations_are_seen_by_those_on_either_side_and_those_who_see_people(p
         for name, person in personas.items()
     }
     assert seen == {"alice": False, "bob": False, "carol": True, "dan": True, "eve": True, "frank": True}
+
+
+def test_a_delegation_ends_also_where_its_role_was_taken_away(carol, eve, frank):
+    made = approvals.delegate(actor=carol, delegate=eve, ends_at=later(5))
+    roles.revoke(actor=frank, assignment=RoleAssignment.objects.get(user=eve, role=Role.REVIEW_DELEGATE))
+    assert approvals.end_delegation(actor=carol, delegation=made).ends_at <= timezone.now()

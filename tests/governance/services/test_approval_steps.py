@@ -1,7 +1,10 @@
 """Steps, tiers and the one answer to "may this person decide?": who is asked for, who is excluded, and why."""
 
+import datetime
+
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
 
 from governance.actions import Action
 from governance.models import ApprovalInvolvement, ApprovalRequest, ApprovalStep, Decision, LedgerEntry, User
@@ -329,3 +332,47 @@ def test_standing_names_what_changed_behind_its_back(alice, team, carol):
     case.refresh_from_db()
     reason = approvals.standing(GATE, case).reason
     assert "Problem, Expected benefit" in reason
+
+
+# Corners
+
+
+def test_a_request_from_before_there_were_steps_asks_for_one_reviewer(alice, team, carol):
+    asked = ask(alice, team, "minimal")
+    del asked.snapshot["steps"], asked.snapshot["involved"]
+    (step,) = approvals.steps(asked, approvals.bench())
+    assert (step.key, step.quorum, [one.name for one in step.candidates]) == ("review", 1, ["Carol"])
+
+
+def test_a_request_whose_subject_is_gone_shows_no_drift(alice, team):
+    asked = ask(alice, team, "minimal")
+    orphan = ApprovalRequest(gate=asked.gate, content_type=asked.content_type, object_id=0, snapshot=asked.snapshot)
+    assert approvals.drift(orphan) == []
+
+
+def test_what_the_database_refuses_is_a_refusal_and_no_fault(alice, team, carol, specialists, monkeypatch):
+    asked = ask(alice, team, "limited")
+    decide(carol, asked)
+    allowed = approvals.say(specialists["rex"], ApprovalRequest.objects.get(pk=asked.pk))
+    # As if somebody had found a way round it.
+    monkeypatch.setattr("governance.services.approvals.reviewers.say", lambda user, request: allowed)
+    with pytest.raises(approvals.Closed) as refused:
+        decide(carol, asked)
+    assert refused.value.code == "already_decided"
+    assert asked.decisions.count() == 1
+
+
+def test_one_hand_does_one_duty_and_the_page_knows(alice, team, carol, specialists):
+    both = make_role(specialists["sam"], Role.REVIEWER)
+    ends = timezone.now() + datetime.timedelta(days=3)
+    approvals.delegate(actor=both, delegate=carol, ends_at=ends)
+    access.forget(carol)
+    asked = ask(alice, team, "high")
+    assert [(h.delegator_id, h.delegate_id) for h in approvals.bench().handovers] == [(both.pk, carol.pk)]
+    decide(carol, asked, step="security")
+    assert asked.decisions.get().on_behalf_of == both
+    fresh = ApprovalRequest.objects.get(pk=asked.pk)
+    listed = {step.key: step for step in approvals.steps(fresh, approvals.bench())}
+    assert listed["governance"].candidates == ()
+    assert approvals.say(carol, fresh).code == "already_decided"
+    assert "on your behalf" in approvals.say(both, fresh).reason
