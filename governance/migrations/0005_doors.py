@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("password", "Password"),
-                            ("code", "Password and code"),
+                            ("code", "Password and second factor"),
                             ("passkey", "Passkey"),
                             ("provider", "Single sign-on"),
                             ("link", "Sign-in link"),

@@ -42,7 +42,7 @@ class BrowserSession(models.Model):
         """How the person proved who they are."""
 
         PASSWORD = "password", "Password"
-        CODE = "code", "Password and code"
+        CODE = "code", "Password and second factor"
         PASSKEY = "passkey", "Passkey"
         PROVIDER = "provider", "Single sign-on"
         LINK = "link", "Sign-in link"

@@ -40,7 +40,7 @@ def heading(page: Page):
 
 def sign_out(page: Page) -> None:
     page.get_by_role("button", name="Account: Grace").click()
-    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Sign out", exact=True).click()
     expect(heading(page)).to_have_text("Sign in")
 
 
