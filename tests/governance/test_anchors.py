@@ -134,6 +134,9 @@ def test_a_file_that_cannot_be_read_back_is_passed_over(mark, system, tmp_path, 
     with caplog.at_level(logging.WARNING):
         assert ledger.kept() == []
     assert "Not compared with file" in caplog.text
+    settings.LEDGER_ANCHORS = ["nonsense"]
+    assert ledger.kept() == [], "a setting that is wrong keeps nobody from verifying"
+    assert "is not kind:place" in caplog.text
 
 
 def test_a_mailbox_gets_the_note(mark, system, settings):
