@@ -50,6 +50,7 @@ USE_CASES = register(
             Column("team", _("Team"), lambda row: row.team),
             Column("owner", _("Owner"), lambda row: row.owner, "person"),
             Column("changed_at", _("Changed"), lambda row: row.changed_at, "when", sort="changed_at"),
+            Column("risk_tier", _("Risk tier"), lambda row: row.get_risk_tier_display(), usual=False),
             Column("problem", _("Problem"), lambda row: row.problem, usual=False),
             Column("people_affected", _("People affected"), lambda row: row.people, usual=False),
             Column("expected_benefit", _("Expected benefit"), lambda row: row.benefit, usual=False),
