@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from governance.actions import Action
 from governance.models import ApprovalInvolvement, ApprovalRequest, ApprovalStep, Decision, LedgerEntry, User
-from governance.policy import GATES, REVIEWER_ROLES, Gate, RiskTier, Role
+from governance.policy import GATES, REVIEWER_ROLES, Gate, Involvement, RiskTier, Role
 from governance.services import access, approvals, ledger, roles, tokens
 from projects.services import datasets, use_cases
 from tests import factories
@@ -376,3 +376,46 @@ def test_one_hand_does_one_duty_and_the_page_knows(alice, team, carol, specialis
     assert listed["governance"].candidates == ()
     assert approvals.say(carol, fresh).code == "already_decided"
     assert "on your behalf" in approvals.say(both, fresh).reason
+
+
+def test_a_request_that_no_longer_says_what_is_there_gives_way_to_a_new_one(alice, team):
+    first = ask(alice, team, "minimal")
+    case = first.subject
+    type(case).objects.filter(pk=case.pk).update(problem="Requests wait six hours in the wrong queue.")
+    case.refresh_from_db()
+    second = approvals.request(actor=alice, gate=GATE, subject=case)
+    first.refresh_from_db()
+    assert (first.state, second.state) == ("lapsed", "open")
+    assert approvals.outstanding(first) == []
+    assert len(approvals.outstanding(second, changed=True)) == 2
+
+
+def test_a_part_that_the_policy_does_not_name_excludes_nobody(alice, carol, team, monkeypatch):
+    case = factories.make_ready_use_case(actor=alice, team=team)
+    trained = approvals.Involved(carol.pk, Involvement.TRAINED, "trained something")
+    monkeypatch.setattr(type(case), "approval_involved", lambda self, gate: [trained])
+    assert not approvals.standing(GATE, case).open
+    use_cases.submit(actor=alice, use_case=case)
+    asked = ApprovalRequest.objects.about(case).open().get()
+    assert approvals.say(carol, asked).allowed
+
+
+def test_two_who_ask_at_the_same_moment_make_one_request(alice, team, monkeypatch):
+    case = factories.make_ready_use_case(actor=alice, team=team)
+
+    def lost(*_):
+        raise IntegrityError("one_open_request_per_gate_and_subject")
+
+    monkeypatch.setattr("governance.services.approvals.materials.last_approved", lost)
+    with pytest.raises(approvals.Closed) as refused:
+        approvals.request(actor=alice, gate=GATE, subject=case)
+    assert refused.value.code == "already_requested"
+
+
+def test_lists_of_records_are_compared_record_by_record():
+    (found,) = approvals.compare({"A": [{"x": 1}, {"x": 2}]}, {"A": [{"x": 1}, {"x": 3}]}, {"B"})
+    assert (found.part, found.before, found.after, found.material) == ("A › 2 › x", "2", "3", True)
+
+
+def test_roles_are_named_in_words(alice, team):
+    assert approvals.steps(ask(alice, team, "minimal"))[0].role_words == "reviewer of any kind"
