@@ -312,7 +312,7 @@ class Source:
         if self.archive is None:
             assert self.folder is not None
             return (self.folder / name).open("rb")
-        return io.BufferedReader(self.archive.open(name), 1 << 20)  # type: ignore[arg-type]
+        return io.BufferedReader(self.archive.open(name), 1 << 20)  # type: ignore[type-var]
 
     def lines(self, name: str) -> Iterator[bytes]:
         """Yield the lines of a member, a longer one than any server writes in pieces."""

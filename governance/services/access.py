@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.apps import apps
 from django.conf import settings
@@ -155,8 +156,8 @@ def _in_force(user, shared: dict[tuple[int, str], set[int]]) -> dict[tuple[int, 
 def _held(user, now):
     """Return (role, team, end, 0) of each assignment of the person, (level, team, end, id) of each emergency access."""
     number = BigIntegerField()
-    assigned = RoleAssignment.objects.filter(user=user).order_by()
-    assigned = assigned.values_list("role", "scope_id", "expires_at", Value(0, output_field=number))
+    rows = RoleAssignment.objects.filter(user=user).order_by()
+    assigned = rows.values_list("role", "scope_id", "expires_at", Value(0, output_field=number))
     opened = BreakGlass.objects.filter(person=user, ended_at=None, expires_at__gt=now).order_by()
     # One statement for both: every request asks it.
     return assigned.union(opened.values_list("level", "scope_id", "expires_at", F("pk")), all=True)
@@ -444,13 +445,13 @@ class Held:
     `source` is the row that gives it, and None where no row can be taken away: it is theirs, or open to everybody.
     """
 
-    person: object
+    person: Any
     via: str
     words: str
     since: datetime | None = None
-    granted_by: object = None
+    granted_by: Any = None
     until: datetime | None = None
-    source: object = None
+    source: Any = None
     everywhere: bool = False
 
 

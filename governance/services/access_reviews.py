@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
+from typing import Any, cast
 
 from django.contrib.contenttypes.models import ContentType
 from django.db import IntegrityError, transaction
@@ -14,7 +15,7 @@ from governance.policy import Permission
 from governance.services import access, break_glass, ledger, roles
 
 Via, Verdict = AccessReviewItem.Via, AccessReviewItem.Verdict
-_SOURCES = {Via.ROLE: RoleAssignment, Via.SHARE: Share, Via.EMERGENCY: BreakGlass}
+_SOURCES: dict[str, Any] = {Via.ROLE: RoleAssignment, Via.SHARE: Share, Via.EMERGENCY: BreakGlass}
 
 
 class Invalid(ValueError):
@@ -59,7 +60,7 @@ def open(*, actor: User, subject, owner: User, due_on: date) -> AccessReview:
             via=held.via,
             source_id=held.source.pk,
             words=held.words[:300],
-            since=held.since,
+            since=cast(datetime, held.since),
             granted_by=held.granted_by,
             until=held.until,
         )

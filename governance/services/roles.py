@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
@@ -60,6 +61,7 @@ def effect(*, user: User, role: Role | str, team=None) -> Effect:
     has = set().union(*(ROLE_PERMISSIONS[Role(h.role)] for h in held if h.scope_id in {None, scope_id}))
     gives = ROLE_PERMISSIONS[role]
     seen = {}
+    model: Any
     for model in apps.get_models():
         permission = getattr(model, "SEEN_WITH", None)
         if permission is not None and permission in gives - has:

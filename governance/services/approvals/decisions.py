@@ -68,6 +68,7 @@ def decide(
             code="stale",
             subject=request,
         )
+    until = expires_on if verdict == Verdict.APPROVE else None
     try:
         with transaction.atomic():
             decision = Decision.objects.create(
@@ -80,7 +81,7 @@ def decide(
                 digest=digest,
                 comment=comment.strip(),
                 conditions=conditions.strip(),
-                expires_on=expires_on if verdict == Verdict.APPROVE else None,
+                expires_on=until,
             )
     except IntegrityError as error:
         raise Closed("You have already decided this request.", code="already_decided", subject=request) from error
@@ -100,7 +101,7 @@ def decide(
             "decision": decision.pk,
             "step": chosen.key,
             "subject": materials.address(subject),
-            "until": expires_on.isoformat() if decision.expires_on else "",
+            "until": until.isoformat() if until else "",
         },
         texts={"comment": comment, "conditions": conditions},
         scope_id=request.scope_id,

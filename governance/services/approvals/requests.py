@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -52,7 +53,7 @@ def request(*, actor: User, gate: Gate, subject, note: str = "") -> ApprovalRequ
     for part in subject.approval_involved(gate):
         if part.kind in rule.excluded:
             parts.setdefault(part.user_id, part)
-    steps = [
+    steps: list[dict[str, Any]] = [
         {
             "key": step.key,
             "label": step.label,

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from django.conf import settings
 from django.db import transaction
@@ -87,7 +88,7 @@ def begin(*, actor: User, start: int = 0, upto: int | None = None, texts: bool =
 def pieces(export: Export) -> Iterator[bytes]:
     """Yield the ZIP in pieces of about 256 KiB; at any size of the ledger no more than that is held."""
     sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(cast(BinaryIO, sink), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, lines in _members(export):
             # The same bytes for the same export: the time is the checkpoint's.
             entry = zipfile.ZipInfo(name, _stamp(export.checkpoint.at))
@@ -127,8 +128,8 @@ def _members(export: Export) -> Iterator[tuple[str, Iterable[bytes]]]:
 
 
 def _entries(export: Export) -> Iterator[bytes]:
-    names = ("sealed__number", "canonical", "leaf_hash", "at", "action", "actor__ledger_id", "on_behalf_of__ledger_id")
-    names += ("subject_type", "subject_id", "subject_digest", "scope_id", "request_id")
+    names: tuple[str, ...] = ("sealed__number", "canonical", "leaf_hash", "at", "action", "actor__ledger_id")
+    names += ("on_behalf_of__ledger_id", "subject_type", "subject_id", "subject_digest", "scope_id", "request_id")
     for start in range(export.start, export.checkpoint.size, CHUNK):
         end = min(start + CHUNK, export.checkpoint.size)
         rows = LedgerEntry.objects.filter(sealed__number__gte=start, sealed__number__lt=end).order_by("sealed__number")

@@ -8,6 +8,7 @@ import json
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection, models
 from django.utils import timezone
@@ -109,7 +110,7 @@ def _insert(entry: LedgerEntry) -> None:
 
     Every act of everybody passes here; through the ORM the two rows would cost a writer three times as much.
     """
-    values = [
+    values: list[Any] = [
         connection.ops.adapt_datetimefield_value(entry.at),
         entry.action,
         entry.actor_id,
