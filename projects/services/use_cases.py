@@ -365,7 +365,7 @@ def moves(*, actor: User, use_case: UseCase) -> list[Move]:
     """Return every transition from the present stage, each with the reason where this person cannot make it."""
     listed = []
     possible = _from(use_case)
-    asks = any(transition.target in IN_DEVELOPMENT and transition.gate is None for transition in possible)
+    asks = any(one.target in IN_DEVELOPMENT and one.gate is None and _may(actor, use_case, one) for one in possible)
     found = approvals.standing(GATE, use_case) if asks else None
     for transition in possible:
         reason = _obstacle(actor, use_case, transition, found)
