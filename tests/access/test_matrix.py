@@ -92,7 +92,7 @@ def address(route: Route, side: Side, world: World) -> str:
         "members": side.assignment, "me": side.owner, "views": side.view, "saved-views": side.view,
         "sessions": side.session,
         "evaluations": getattr(side.job, "evaluation", None), "versions": side.model_version,
-        "access": side.dataset, "break-glass": side.glass, "access-reviews": side.access_review,
+        "access": side.use_case, "break-glass": side.glass, "access-reviews": side.access_review,
     }  # fmt: skip
     values = {
         "slug": side.team.slug, "team": side.team.slug, "number": "1", "file": "README.md", "part": "objectives",
@@ -100,7 +100,7 @@ def address(route: Route, side: Side, world: World) -> str:
         "field": "use_case", "row": str(side.draft.objectives.first().pk), "act": "suspend", "ticket": "forged",
         "dataset": str(side.dataset.pk), "token": str(side.token.pk), "organization_slug": "saml",
         "name": side.dataset.name if "datasets/" in pattern else side.model.name,
-        "recipe": "sequence_classification", "label": "projects.dataset",
+        "recipe": "sequence_classification", "label": "projects.usecase",
         "item": str(side.access_review.items.first().pk),
     }  # fmt: skip
 
@@ -109,7 +109,7 @@ def address(route: Route, side: Side, world: World) -> str:
         if "recipes/" in pattern:
             return values["recipe"]
         if name == "pk" and pattern.startswith("access/"):
-            return str(side.dataset.pk)
+            return str(side.use_case.pk)
         if name in values:
             return values[name]
         before = [word for word in pattern[: match.start()].split("/") if word and "<" not in word]
