@@ -428,8 +428,9 @@ def test_a_share_opens_the_dataset_and_its_end_closes_it(as_, bob, dataset, eve)
     assert as_(eve).get(page("dataset", dataset)).status_code == 404
 
 
-def test_a_share_to_download_gives_both_rights(as_, bob, dataset, eve):
-    version = factories.make_version(actor=bob, dataset=dataset)
+def test_a_share_to_download_gives_both_rights(as_, alice, bob, carol, team, dataset, eve):
+    use_case = factories.make_approved_use_case(actor=alice, reviewer=carol, team=team)
+    version = factories.make_cleared_version(actor=bob, reviewer=carol, dataset=dataset, use_case=use_case)
     share(as_(bob), dataset, level="download")
 
     assert set(Share.objects.values_list("permission", flat=True)) == {"dataset.view", "dataset.download"}
