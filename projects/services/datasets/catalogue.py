@@ -144,9 +144,8 @@ def withdraw(*, actor: User, version: DatasetVersion, reason: str) -> DatasetVer
 def download(*, actor: User, version: DatasetVersion, path: str) -> Blob:
     """Return one file of a version for its bytes to be sent, recorded as a read that matters.
 
-    Who looks after the data in its team always gets it; anyone else uses it, and so needs a clearance that stands for
-    a use case that they may see. Raises Denied, NotCleared, Withdrawn, or repositories.Missing where the version has no
-    such file.
+    Who looks after the data in its team always gets it; with whom it is shared gets it while a clearance of it stands.
+    Raises Denied, NotCleared, Withdrawn, or repositories.Missing where the version has no such file.
     """
     access.require(actor, Permission.DATASET_DOWNLOAD, version.dataset)
     if not access.allows(actor, Permission.DATASET_EDIT, version.dataset):

@@ -15,7 +15,7 @@ GATE = Gate.DATASET_USE
 
 
 class NotCleared(access.Denied):
-    """The version is not cleared for any use case of this person."""
+    """No clearance of the version stands."""
 
 
 @transaction.atomic
@@ -81,17 +81,21 @@ def clearance_standing(*, version: DatasetVersion, use_case: UseCase) -> approva
 
 
 def require_any(actor: User, version: DatasetVersion) -> None:
-    """Raise NotCleared unless the version may be used now for some use case that the person may see."""
+    """Raise NotCleared unless a clearance of the version stands now, for whichever use case.
+
+    Whoever has it by a share need not see the use case; what it says about those that they do not see stays untold.
+    """
     reasons = []
-    held = version.clearances.filter(use_case__in=UseCase.objects.visible_to(actor)).order_by("-pk")
-    for clearance in held.select_related("version__dataset__team", "version__commit", "use_case")[:20]:
+    seen = set(UseCase.objects.visible_to(actor).filter(clearances__version=version).values_list("pk", flat=True))
+    for clearance in version.clearances.select_related("version__dataset__team", "version__commit", "use_case")[:20]:
         found = approvals.standing(GATE, clearance)
         if found.open:
             return
-        reasons.append(f"{clearance.use_case.title}: {found.reason}")
+        if clearance.use_case_id in seen:
+            reasons.append(f"{clearance.use_case.title}: {found.reason}")
     raise NotCleared(
-        f"{version} is not cleared for a use case of yours, so it is not handed out. "
-        + (" ".join(reasons) or "Ask its team to have it cleared for your use case."),
+        f"{version} is not cleared for use now, so it is not handed out. "
+        + (" ".join(reasons) or "Ask its team to have it cleared."),
         code="not_cleared",
         missing=reasons,
         subject=version,
