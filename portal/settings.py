@@ -209,6 +209,8 @@ STATIC_URL = "/static/"
 STATIC_ROOT = VAR / "static"
 STATICFILES_DIRS = [BASE_DIR / "portal" / "static"]
 WHITENOISE_USE_FINDERS = DEBUG or TESTING
+# Otherwise every server that a test makes reads the folders of all static files first.
+WHITENOISE_AUTOREFRESH = DEBUG or TESTING
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 _incoming = VAR / "incoming"
 FILE_UPLOAD_TEMP_DIR = _incoming if _incoming.is_dir() else None

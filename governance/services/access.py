@@ -409,18 +409,16 @@ def sync_team(user, scope_id: int) -> None:
     wanted: set[str] = set()
     for role in RoleAssignment.objects.live().filter(user=user, scope_id=scope_id).values_list("role", flat=True):
         wanted |= {p.value for p in ROLE_PERMISSIONS[Role(role)]}
-    held = set(
-        UserObjectPermission.objects.filter(user=user, content_type=content_type, object_pk=str(scope_id)).values_list(
-            "permission__codename", flat=True
+    rows = UserObjectPermission.objects.filter(user=user, content_type=content_type, object_pk=str(scope_id))
+    held = set(rows.values_list("permission__codename", flat=True))
+    if wanted - held:
+        # Not assign_perm, which asks the database four times for each of some thirty permissions.
+        UserObjectPermission.objects.bulk_create(
+            UserObjectPermission(user=user, permission=row, content_type=content_type, object_pk=str(scope_id))
+            for row in PermissionRow.objects.filter(content_type=content_type, codename__in=wanted - held).order_by("pk")
         )
-    )
-    rows = {
-        row.codename: row for row in PermissionRow.objects.filter(content_type=content_type, codename__in=wanted | held)
-    }
-    for codename in sorted(wanted - held):
-        assign_perm(rows[codename], user, team)
-    for codename in sorted(held - wanted):
-        remove_perm(rows[codename], user, team)
+    if held - wanted:
+        rows.filter(permission__codename__in=held - wanted).delete()
     forget(user)
 
 

@@ -5,11 +5,12 @@ Written in Python rather than as templates because a page has several hundred ce
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 from django import template
 from django.template.context import Context
-from django.utils.html import conditional_escape, format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 from django.utils.translation import gettext
@@ -55,36 +56,41 @@ def _head(context: Context, shown: Shown, column: Column) -> SafeString:
 
 
 @register.simple_tag
-def list_row(shown: Shown, row: Any) -> SafeString:
-    """The cells of one row, the box that chooses it first where there is something to do to it."""
+def list_rows(shown: Shown) -> SafeString:
+    """The rows, the box that chooses each of them first where there is something to do to it."""
+    choose = escape(gettext("Choose %(row)s")) if shown.verbs else ""
+    return mark_safe("".join(_row(shown, row, choose) for row in shown.rows))  # noqa: S308 - escaped parts
+
+
+def _row(shown: Shown, row: Any, choose: str) -> str:
     first, *rest = shown.columns
-    parts = [_title(first, row), *(_cell(column, row) for column in rest)]
-    if shown.verbs:
-        label = gettext("Choose %(row)s") % {"row": shown.listing.label(row)}
-        parts.insert(
-            0, format_html('<td><input type="checkbox" name="row" value="{}" aria-label="{}"></td>', row.pk, label)
-        )
-    return mark_safe("".join(parts))  # noqa: S308 - escaped parts
+    box = ""
+    if choose:
+        label = choose % {"row": _text(shown.listing.label(row))}
+        box = f'<td><input type="checkbox" name="row" value="{row.pk}" aria-label="{label}"></td>'
+    return f"<tr>{box}{_title(first, row)}{''.join([_cell(column, row) for column in rest])}</tr>\n"
 
 
-def _title(column: Column, row: Any) -> SafeString:
+def _text(value: Any) -> str:
+    """Return a value as HTML. Django's own function asks each time whether it was given a lazy text."""
+    return value if isinstance(value, SafeString) else escape(str(value))
+
+
+def _title(column: Column, row: Any) -> str:
     note = column.note(row) if column.note is not None else ""
-    return format_html(
-        '<th scope="row"><a class="row-title" href="{}">{}</a>{}</th>',
-        column.link(row) if column.link is not None else "#",
-        column.value(row),
-        format_html('<span class="row-note">{}</span>', note) if note else "",
-    )
+    below = f'<span class="row-note">{_text(note)}</span>' if note else ""
+    address = _text(column.link(row)) if column.link is not None else "#"
+    return f'<th scope="row"><a class="row-title" href="{address}">{_text(column.value(row))}</a>{below}</th>'
 
 
-def _cell(column: Column, row: Any) -> SafeString:
-    drawn = conditional_escape(_drawn(column, row))
+def _cell(column: Column, row: Any) -> str:
+    drawn = _drawn(column, row)
     css = "num" if column.kind in NUMBERS else "wordy" if column.kind == "text" and len(drawn) > WORDY else ""
-    opened = f'<td class="{css}">' if css else "<td>"
-    return mark_safe(f"{opened}{drawn}</td>")  # noqa: S308 - escaped
+    return f'<td class="{css}">{drawn}</td>' if css else f"<td>{drawn}</td>"
 
 
-def _drawn(column: Column, row: Any) -> SafeString | str:
+def _drawn(column: Column, row: Any) -> str:
+    """Return a cell's content as HTML."""
     value = column.value(row)
     kind = column.kind
     if value is None or value == "":
@@ -92,26 +98,26 @@ def _drawn(column: Column, row: Any) -> SafeString | str:
     if kind == "status":
         return ui.status(column.mark(row) if column.mark is not None else value)
     if kind == "statuses":
-        return format_html_join(" ", "{}", ((ui.status(state, label=label),) for state, label in value)) or NOTHING
+        return " ".join(ui.status(state, label=label) for state, label in value) or NOTHING
     if kind == "person":
         return ui.person(value)
     if kind in {"when", "datetime", "date"}:
         return ui.when(value, style="relative" if kind == "when" else kind)
     if kind == "number":
-        return ui.compact(value)
+        return _text(ui.compact(value))
     if kind == "percent":
-        return ui.percent(value)
+        return _text(ui.percent(value))
     if kind == "digest":
         return ui.short_digest(value)
     if kind == "chips":
-        chips = format_html_join(" ", '<span class="chip">{}</span>', ((one,) for one in value))
-        return format_html('<span class="chips">{}</span>', chips) if chips else NOTHING
+        chips = " ".join(f'<span class="chip">{_text(one)}</span>' for one in value)
+        return f'<span class="chips">{chips}</span>' if chips else NOTHING
     text = str(value)
-    text = conditional_escape(Truncator(text).chars(LONG) if len(text) > LONG else text)
+    text = _text(Truncator(text).chars(LONG) if len(text) > LONG else value)
     if kind == "mono":
-        text = format_html('<span class="mono">{}</span>', text)
+        text = f'<span class="mono">{text}</span>'
     if column.link is not None and (address := column.link(row)):
-        text = format_html('<a class="link-target" href="{}">{}</a>', address, text)
+        text = f'<a class="link-target" href="{_text(address)}">{text}</a>'
     if column.mark is not None and (state := column.mark(row)):
-        text = format_html("{} {}", text, ui.status(state))
+        text = f"{text} {ui.status(state)}"
     return text

@@ -9,6 +9,7 @@ import datetime
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from html import escape
 from typing import Any
 
 from django import template
@@ -19,7 +20,7 @@ from django.utils import dateparse, timezone
 from django.utils.dates import MONTHS_3
 from django.utils.formats import number_format
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language, gettext, gettext_lazy, ngettext
 
 register = template.Library()
@@ -227,21 +228,22 @@ def when(moment: Any, style: str = "relative") -> SafeString:
         moment = timezone.make_aware(moment)
     local = timezone.localtime(moment)
     day = _day(local)
-    shown = day if style == "date" else f"{day}, {local:%H:%M}"
-    return format_html(
-        '<time datetime="{}" data-time="{}" title="{}, {} {}">{}</time>',
-        moment.isoformat(),
-        style,
-        day,
-        f"{local:%H:%M:%S}",
-        local.tzname(),
-        shown,
+    clock = local.strftime("%H:%M:%S")
+    shown = day if style == "date" else f"{day}, {clock[:5]}"
+    return mark_safe(  # noqa: S308 - figures, words of ours, and the escaped name of a zone
+        f'<time datetime="{moment.isoformat()}" data-time="{escape(style)}" '
+        f'title="{day}, {clock} {escape(local.tzname() or "")}">{shown}</time>'
     )
 
 
 def _day(day: datetime.date) -> str:
     """A day as "22 Nov 2026"; Django's own formatter reads its pattern anew for every date, ten times as slow."""
-    return f"{day.day} {MONTHS_3[day.month].title()} {day.year}"
+    return f"{day.day} {_month(day.month, get_language())} {day.year}"
+
+
+@lru_cache(maxsize=256)
+def _month(number: int, language: str | None) -> str:
+    return escape(MONTHS_3[number].title())
 
 
 @register.filter(name="bytes")
