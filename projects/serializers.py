@@ -9,6 +9,7 @@ from rest_framework import serializers
 from governance.models import ApprovalRequest, User
 from governance.models.approvals import TIER_CHOICES
 from governance.services import approvals
+from projects import layouts
 from projects.models import (
     CommitFile,
     Dataset,
@@ -301,8 +302,16 @@ class Fractions(serializers.Serializer):
 
 
 class Mapping(serializers.Serializer):
-    """How an upload is to be read. Text and label column start the import."""
+    """How an upload is to be read. The import starts once each role of the layout has its column."""
 
+    layout = serializers.ChoiceField(
+        choices=layouts.names(), required=False, help_text="What one row is made of; classes: a text and its label."
+    )
+    columns = serializers.DictField(
+        child=serializers.CharField(max_length=200, allow_blank=True, trim_whitespace=False),
+        required=False,
+        help_text="Which column holds what, by role of the layout; in a form: columns.prompt=question",
+    )
     text_column = serializers.CharField(max_length=200, required=False, trim_whitespace=False)
     label_column = serializers.CharField(max_length=200, required=False, trim_whitespace=False)
     split_column = serializers.CharField(max_length=200, required=False, allow_blank=True, trim_whitespace=False)
@@ -371,12 +380,25 @@ class DatasetVersionSerializer(DatasetVersionSummary):
 
     source = serializers.SerializerMethodField()
     labels = serializers.ListField(child=serializers.CharField(), read_only=True)
+    layout = serializers.CharField(read_only=True, help_text="What one row is made of.")
+    columns = serializers.DictField(
+        child=serializers.CharField(), read_only=True, help_text="Which column holds what, by role."
+    )
     profile = serializers.DictField(read_only=True)
     changes = serializers.DictField(read_only=True)
     errors = RowProblem(many=True, read_only=True)
 
     class Meta(DatasetVersionSummary.Meta):
-        fields = [*DatasetVersionSummary.Meta.fields, "source", "labels", "profile", "changes", "errors"]
+        fields = [
+            *DatasetVersionSummary.Meta.fields,
+            "source",
+            "layout",
+            "columns",
+            "labels",
+            "profile",
+            "changes",
+            "errors",
+        ]
 
     @extend_schema_field(OpenApiTypes.OBJECT)
     def get_source(self, version: DatasetVersion) -> dict[str, object]:
@@ -397,6 +419,8 @@ class GuessSerializer(serializers.Serializer):
     text = serializers.CharField()
     label = serializers.CharField()
     split = serializers.CharField()
+    layout = serializers.CharField(help_text="What one row probably is made of.")
+    columns = serializers.DictField(child=serializers.CharField(), help_text="The columns of its other roles.")
 
 
 class LookedSerializer(serializers.Serializer):

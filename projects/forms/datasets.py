@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 from governance.models import User
 from governance.policy import Permission
 from governance.services import access
-from projects import sources
+from projects import layouts, sources
 from projects.forms.fields import DateInput, Form, PersonField, text_area
 from projects.models import Dataset, Team, UseCase
 from projects.models.use_cases import Stage
@@ -186,12 +186,12 @@ class UploadForm(Form):
 
 
 class ColumnsForm(Form):
-    """Which column holds what, how rows are split, and what happens with rows that cannot be used."""
+    """Which column holds what, how rows are split, and what happens with rows that cannot be used.
 
-    text_column = forms.ChoiceField(label=gettext_lazy("Text"), help_text=gettext_lazy("What the model reads."))
-    label_column = forms.ChoiceField(
-        label=gettext_lazy("Label"), help_text=gettext_lazy("What the model should answer.")
-    )
+    There is one field for each role of the layout: `<role>_column`.
+    """
+
+    layout = forms.CharField(widget=forms.HiddenInput, initial=layouts.DEFAULT, required=False)
     split_column = forms.ChoiceField(
         label=gettext_lazy("Split"),
         required=False,
@@ -210,20 +210,45 @@ class ColumnsForm(Form):
         ],
         initial="refuse",
     )
-    fields_of = {"fractions": "train", "file": ""}
+    fields_of = {"fractions": "train", "file": "", "layout": "", "columns": ""}
 
     def __init__(self, *args: Any, columns: list[str], **kwargs: Any):
         super().__init__(*args, **kwargs)
         choices = [(name, name) for name in columns]
-        self.fields["text_column"].choices = [("", _("Choose a column")), *choices]
-        self.fields["label_column"].choices = [("", _("Choose a column")), *choices]
+        said = (self.data.get("layout") if self.is_bound else self.initial.get("layout")) or layouts.DEFAULT
+        self.shape = layouts.get(said if said in layouts.names() else layouts.DEFAULT)
+        for role in self.shape.roles:
+            self.fields[f"{role.name}_column"] = forms.ChoiceField(
+                label=role.title,
+                help_text=role.help,
+                required=role.required,
+                choices=[("", _("Choose a column") if role.required else _("None")), *choices],
+            )
         self.fields["split_column"].choices = [("", _("None: draw the splits")), *choices]
+
+    @property
+    def role_fields(self) -> list:
+        """Return the bound fields of the layout's roles."""
+        return [self[f"{role.name}_column"] for role in self.shape.roles]
+
+    def clean_layout(self) -> str:
+        """Return the layout whose fields are shown."""
+        return self.shape.name
 
     def clean(self) -> dict:
         """Say where one column is used twice and where the shares do not add up."""
         cleaned = super().clean()
-        if cleaned.get("text_column") and cleaned.get("text_column") == cleaned.get("label_column"):
-            self.add_error("label_column", _("The label cannot be in the same column as the text."))
+        taken: dict[str, layouts.Role] = {}
+        for role in self.shape.roles:
+            column = cleaned.get(f"{role.name}_column")
+            if column and column in taken:
+                self.add_error(
+                    f"{role.name}_column",
+                    _("The %(this)s cannot be in the same column as the %(other)s.")
+                    % {"this": role.title.lower(), "other": taken[column].title.lower()},
+                )
+            elif column:
+                taken[column] = role
         shares = [cleaned.get(name) for name in ("train", "validation", "test")]
         if not cleaned.get("split_column") and None not in shares and sum(shares) != 100:
             self.add_error(
@@ -233,18 +258,20 @@ class ColumnsForm(Form):
 
     def options(self) -> dict:
         """Return what the service is told."""
-        chosen = {name: self.cleaned_data[name] for name in ("text_column", "label_column", "split_column")}
-        chosen |= {name: self.cleaned_data[name] for name in ("seed", "on_bad_rows")}
+        chosen = {name: self.cleaned_data[name] for name in ("layout", "split_column", "seed", "on_bad_rows")}
+        chosen["columns"] = {role.name: self.cleaned_data[f"{role.name}_column"] for role in self.shape.roles}
         if not chosen["split_column"]:
             chosen["fractions"] = {n: self.cleaned_data[n] / 100 for n in ("train", "validation", "test")}
         return chosen
 
     @staticmethod
-    def values_of(options: datasets.Options, guess: datasets.Guess) -> dict:
-        """Return what the form shows at first: what was said before, else the guess."""
-        shown = {
-            "text_column": options.text_column or guess.text,
-            "label_column": options.label_column or guess.label,
+    def values_of(options: datasets.Options, guess: datasets.Guess, layout: str = "") -> dict:
+        """Return what the form shows at first: what was said before, else the guess; `layout` is what was asked for."""
+        said = options.layout if options.named() else guess.layout
+        wanted = layout if layout in layouts.names() else said
+        held = {"text": guess.text, "label": guess.label, **guess.columns, **options.named()}
+        shown = {f"{role.name}_column": held.get(role.name, "") for role in layouts.get(wanted).roles} | {
+            "layout": wanted,
             "split_column": options.split_column or guess.split,
             "seed": options.seed,
             "on_bad_rows": options.on_bad_rows,

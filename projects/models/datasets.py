@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -14,6 +16,7 @@ from governance.models.governed import Governed
 from governance.models.words import WordsField
 from governance.policy import Gate, Involvement, Permission, RiskTier, shareable_permissions
 from governance.services import access
+from projects import layouts
 from projects.models.repositories import Commit, Repository
 from projects.models.teams import SLUG, Team
 from projects.models.use_cases import UseCase
@@ -120,9 +123,10 @@ class DatasetVersion(models.Model):
     """One upload and, once imported, one immutable commit with its splits and its profile.
 
     `source` keeps how it was read: filename, sha256 and size of the upload, format, columns, `options` (see
-    `services.datasets.uploads.Options`) and, once imported, `mapping` {text, label}. `errors` lists the first problems
-    with rows as {line, column, severity, code, message, advice}; `error_count` counts every row that was left out.
-    A received version waits for its columns to be named until `mapped_at`; then an import may claim it with `token`.
+    `services.datasets.uploads.Options`) and, once imported, its `layout` and `mapping` {role: column}. `errors` lists
+    the first problems with rows as {line, column, severity, code, message, advice}; `error_count` counts every row that
+    was left out. A received version waits for its columns to be named until `mapped_at`; then an import may claim it
+    with `token`.
     """
 
     class State(models.TextChoices):
@@ -189,6 +193,24 @@ class DatasetVersion(models.Model):
     def scope_id(self) -> int:
         """Return the id of the team, which is where rights are held."""
         return self.dataset.team_id
+
+    @property
+    def layout(self) -> str:
+        """Return what a row is made of, a name of `projects.layouts`."""
+        return (self.source or {}).get("layout") or "classes"
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Return the columns by role, in the order of the layout's roles; empty before the import."""
+        held = (self.source or {}).get("mapping") or {}
+        # PostgreSQL's jsonb does not keep the order of keys.
+        return {role.name: held[role.name] for role in layouts.get(self.layout).roles if held.get(role.name)}
+
+    def layout_material(self) -> dict[str, Any]:
+        """Return what a reviewer is told of the rows where they are anything but a text and its class."""
+        if self.layout == layouts.DEFAULT:
+            return {}
+        return {"One row": layouts.get(self.layout).title, "Columns": self.columns}
 
     def prepared_by(self) -> list:
         """Return who had a part in the data as `approvals.Involved`: uploaded it, named its columns, described it."""
@@ -285,6 +307,7 @@ class DatasetClearance(models.Model):
             "Rows": version.rows,
             "Splits": dict(version.split_rows or {}),
             "Labels": list(version.labels or []),
+            **version.layout_material(),
             "Provenance": dataset.provenance,
             "Licence": dataset.licence,
             "Classification": dataset.get_classification_display(),

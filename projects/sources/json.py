@@ -123,7 +123,7 @@ def _items(path: str | Path, options: Options) -> Iterator[tuple[int, object]]:
                 break
             ordinal += 1
             if event == "start_map":
-                yield ordinal, _record(events, options.limits)
+                yield ordinal, _record(events, options)
             elif event == "start_array":
                 _skip(events)
                 yield ordinal, Nested("a list")
@@ -198,7 +198,35 @@ class _Bad:
         self.name = name
 
 
-def _record(events: Iterator[tuple[str, object]], limits: Limits) -> object:
+def _build(events: Iterator[tuple[str, object]], event: str) -> object:
+    """Return the object or list that has just begun, numbers as they were written."""
+    if event == "start_array":
+        items: list[object] = []
+        for inner, value in events:
+            if inner == "end_array":
+                break
+            items.append(_value(events, inner, value))
+        return items
+    held: dict[str, object] = {}
+    name = ""
+    for inner, value in events:
+        if inner == "end_map":
+            break
+        if inner == "map_key":
+            name = str(value)
+        else:
+            held[name] = _value(events, inner, value)
+    return held
+
+
+def _value(events: Iterator[tuple[str, object]], event: str, value: object) -> object:
+    if event in ("start_map", "start_array"):
+        return _build(events, event)
+    return Number(value) if event == "number" else value
+
+
+def _record(events: Iterator[tuple[str, object]], options: Options) -> object:
+    limits = options.limits
     record: dict[str, object] = {}
     bad: _Bad | None = None
     size = 0
@@ -215,8 +243,8 @@ def _record(events: Iterator[tuple[str, object]], limits: Limits) -> object:
                 bad = bad or _Bad("too_many_names", name)
             continue
         if event in ("start_map", "start_array"):
-            _skip(events)
-            cell: object = Nested("an object" if event == "start_map" else "a list")
+            content = _build(events, event) if options.nested else _skip(events)
+            cell: object = Nested("an object" if event == "start_map" else "a list", content)
         elif event == "number":
             cell = Number(value)
             if len(cell) > MAX_NUMBER_CHARS:

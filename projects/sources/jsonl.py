@@ -125,7 +125,7 @@ def _batches(path: str | Path, options: Options, records: Records, batch_rows: i
         )
     records.announce(names)
     for number, line in _lines(path, options):
-        record = _decode(records, number, line)
+        record = _decode(records, number, line, options.nested)
         if record is None:
             continue
         full = records.add(number, record)
@@ -136,7 +136,7 @@ def _batches(path: str | Path, options: Options, records: Records, batch_rows: i
     yield records.batches.take()
 
 
-def _decode(records: Records, number: int, line: str) -> dict[str, object] | None:
+def _decode(records: Records, number: int, line: str, nested: bool) -> dict[str, object] | None:
     try:
         record = _decoder.decode(line)
     except _DuplicateError as error:
@@ -179,7 +179,7 @@ def _decode(records: Records, number: int, line: str) -> dict[str, object] | Non
         return None
     for name, value in record.items():
         if isinstance(value, dict):
-            record[name] = Nested("an object")
+            record[name] = Nested("an object", value if nested else None)
         elif isinstance(value, list):
-            record[name] = Nested("a list")
+            record[name] = Nested("a list", value if nested else None)
     return record

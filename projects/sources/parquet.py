@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,16 +51,16 @@ def columns(path: str | Path, options: Options = DEFAULTS) -> Preview:
     """The columns that can be text, the first rows, and the number of rows that the file declares."""
     with _opened(path, options.limits) as file:
         batches = Batches(options.limits, UNIT)
-        names = _header(file, batches)
+        names = _header(file, batches, options.nested)
         batch = next(_batches(file, names, batches, options.limits.sample_rows))
         return Preview([stored for _, stored in names], batch.rows, batch.errors, {"rows": file.metadata.num_rows})
 
 
 def read(path: str | Path, options: Options = DEFAULTS) -> Iterator[Batch]:
-    """Yield every row as text (dates in ISO 8601); columns of lists, objects or bytes are left out with a warning."""
+    """Yield every row as text (dates in ISO 8601); columns of bytes and nested ones are left out with a warning."""
     with _opened(path, options.limits) as file:
         batches = Batches(options.limits, UNIT)
-        yield from _batches(file, _header(file, batches), batches, options.limits.batch_rows)
+        yield from _batches(file, _header(file, batches, options.nested), batches, options.limits.batch_rows)
 
 
 @contextmanager
@@ -120,12 +121,12 @@ def _check(metadata: pq.FileMetaData, limits: Limits) -> None:
                 )
 
 
-def _header(file: pq.ParquetFile, batches: Batches) -> list[tuple[str, str]]:
+def _header(file: pq.ParquetFile, batches: Batches, nested: bool) -> list[tuple[str, str]]:
     """(name in the file, name as stored) of every column that can be text."""
     readable: list[str] = []
     for field in file.schema_arrow:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if pa.types.is_nested(kind) or _is_bytes(kind):
+        if (pa.types.is_nested(kind) and not nested) or _is_bytes(kind):
             batches.problem(
                 0,
                 field.name[:200],
@@ -163,6 +164,8 @@ def _as_text(value: object) -> str | None:
         return "true" if value else "false"
     if isinstance(value, str):
         return value
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
     if isinstance(value, float):
         if value != value:
             return None  # pandas writes a gap in a column of numbers as NaN

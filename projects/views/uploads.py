@@ -9,6 +9,7 @@ from governance.interfaces import spreadsheets
 from governance.interfaces.declared import declares
 from governance.policy import Permission
 from governance.services import access
+from projects import layouts
 from projects.forms import ColumnsForm, ReadingForm, UploadForm
 from projects.models import DatasetVersion
 from projects.services import datasets
@@ -57,7 +58,7 @@ def columns(request, team, name, number):
         # Read as asked it makes no sense: show what the file looks like as it was read before.
         looked = datasets.preview(actor=request.user, version=version)
     again = posted and "again" in request.POST
-    shown = ColumnsForm.values_of(datasets.Options() if again else held, looked.guess)
+    shown = ColumnsForm.values_of(datasets.Options() if again else held, looked.guess, request.GET.get("layout", ""))
     typed = request.POST if posted and not again else None
     form = ColumnsForm(typed, user=request.user, columns=looked.columns, initial=shown)
     if typed is not None and not reading.errors and form.is_valid():
@@ -71,11 +72,23 @@ def columns(request, team, name, number):
         "form": form,
         "reading": reading,
         "looked": looked,
+        "choices": [
+            {"label": one.title, "url": f"?layout={one.name}", "current": one.name == form.shape.name}
+            for one in map(layouts.get, layouts.names())
+        ],
+        "guessed": _guessed(looked.guess),
         "sample": [(row.line, [row.values.get(column) for column in looked.columns]) for row in rows],
         "problems": looked.errors[:20],
     }
     bad = form.errors or reading.errors
     return render(request, "projects/dataset_columns.html", context, status=422 if bad else 200)
+
+
+def _guessed(guess: datasets.Guess) -> dict[str, str]:
+    """Return by column what it probably holds, as far as the probable layout has such a role."""
+    held = {"text": guess.text, "label": guess.label, **guess.columns}
+    found = {held[role.name]: role.title.lower() for role in layouts.get(guess.layout).roles if held.get(role.name)}
+    return found | ({guess.split: "split"} if guess.split else {})
 
 
 def _preview(*, actor, version, options):

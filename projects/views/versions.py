@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 from governance.interfaces.declared import declares
 from governance.policy import Gate, Permission
 from governance.services import access
-from projects import downloads
+from projects import downloads, layouts
 from projects.forms import ClearanceForm, WithdrawForm
 from projects.models import DatasetVersion
 from projects.services import datasets, repositories
@@ -113,6 +113,8 @@ def _overview(request, version: DatasetVersion, withdraw: WithdrawForm | None = 
         ],
         "all_classes": [(one["label"], one["rows"]) for one in classes[:BARS]],
         "unlisted": max(0, labels.get("distinct", 0) - BARS),
+        "layout_title": layouts.get(version.layout).title,
+        "roles": [(layouts.get(version.layout).role(name).title, column) for name, column in version.columns.items()],
         "leaks": [pair for pair in profile.get("leakage") or [] if pair.get("rows")],
     }
     return render(request, "projects/version.html", context, status=status)
@@ -131,8 +133,7 @@ def rows(request, team, name, number):
     start = request.GET.get("from", "1")
     start = min(max(1, int(start)), max(1, total)) if start.isdigit() and len(start) < 12 else 1
     found = datasets.example_rows(version=version, split=split, offset=start - 1, count=ROWS)
-    mapping = version.source.get("mapping") or {}
-    first = [column for column in (mapping.get("text"), mapping.get("label")) if column]
+    first = list(version.columns.values())
     columns = first + [column for column in (found[0] if found else {}) if column not in first]
     context = frame(request, version, "rows") | {
         "split": split,

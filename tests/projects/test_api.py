@@ -258,7 +258,7 @@ def test_a_dataset_goes_from_registration_to_clearance(as_bob, as_alice, alice, 
     assert uploaded.json()["waits_for_columns"] is True
     assert "incoming" not in uploaded.json()["source"]
     looked = as_bob.get(f"{path}versions/1/preview/").json()
-    assert looked["guess"] == {"text": "text", "label": "label", "split": ""}
+    assert looked["guess"] == {"text": "text", "label": "label", "split": "", "layout": "classes", "columns": {}}
     mapped = as_bob.post(
         f"{path}versions/1/map/",
         {"text_column": "text", "label_column": "label", "seed": 3, "fractions": {"train": 0.6, "test": 0.4}},

@@ -10,6 +10,7 @@ from typing import Any
 
 from huggingface_hub import DatasetCardData
 
+from projects import layouts
 from projects.models import Dataset, DatasetVersion
 from projects.services.datasets import uploads
 
@@ -54,7 +55,7 @@ def _head(dataset: Dataset, version: DatasetVersion) -> str:
     splits = [name for name, rows in _splits(version).items() if rows]
     data = DatasetCardData(
         license=dataset.licence.lower(),
-        task_categories=["text-classification"],
+        task_categories=[layouts.get(version.layout).category],
         size_categories=_size(version.rows),
         pretty_name=dataset.title,
         configs=[
@@ -115,8 +116,12 @@ def _composition(version: DatasetVersion, profile: dict[str, Any]) -> str:
 
 def _preparation(version: DatasetVersion, source: dict[str, Any]) -> str:
     options = source.get("options") or {}
-    mapping = source.get("mapping") or {}
-    said = [f"The text is in the column `{mapping.get('text', '')}`, the label in `{mapping.get('label', '')}`."]
+    layout, columns = layouts.get(version.layout), version.columns
+    if layout.name == layouts.DEFAULT:
+        said = [f"The text is in the column `{columns.get('text', '')}`, the label in `{columns.get('label', '')}`."]
+    else:
+        held = ", ".join(f"{layout.role(role).title.lower()} in `{column}`" for role, column in columns.items())
+        said = [f"One row: {layout.title.lower()}. Columns: {held}."]
     if options.get("split_column"):
         said.append(f"The splits are those of the column `{options['split_column']}`.")
         if "validation" in (source.get("set_aside") or []):
@@ -125,10 +130,11 @@ def _preparation(version: DatasetVersion, source: dict[str, Any]) -> str:
             )
     else:
         said.append(
-            f"The splits were drawn per label with seed {options.get('seed')}; "
+            f"The splits were drawn {'per label ' if layout.stratum else ''}with seed {options.get('seed')}; "
             "rows with the same text are in the same one."
         )
-    said.append("Blanks around labels were removed; nothing else was changed.")
+    if layout.stratum:
+        said.append("Blanks around labels were removed; nothing else was changed.")
     if version.error_count:
         said.append(f"{version.error_count:,} rows could not be read and were left out.")
     return " ".join(said)

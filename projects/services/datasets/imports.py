@@ -29,7 +29,7 @@ from governance.actions import Action
 from governance.models import User
 from governance.policy import Permission
 from governance.services import access, ledger
-from projects import profiling, queue, sources, tables
+from projects import layouts, profiling, queue, sources, tables
 from projects.models import Blob, Dataset, DatasetVersion
 from projects.profiling import drift, splits
 from projects.services import repositories
@@ -251,10 +251,11 @@ def _import(claim: _Claim, folder: Path) -> None:
     names = {split: tables.count(path) for split, path in laid.items()}
     version.rows, version.split_rows, version.labels = sum(names.values()), names, sorted(rows.labels)
     version.errors, version.error_count = problems.kept, problems.left_out
-    version.profile = profiling.profile(laid, options.text_column, options.label_column, options.seed)
+    version.profile = profiling.profile(laid, options.read_column, options.class_column, options.seed)
     version.changes = _changes(version, laid, options)
     version.source |= {
-        "mapping": {"text": options.text_column, "label": options.label_column},
+        "layout": options.layout,
+        "mapping": options.named(),
         "set_aside": set_aside,
     }
     files = _store(version, laid)
@@ -267,6 +268,7 @@ def _read(claim: _Claim, version: DatasetVersion, options: uploads.Options, targ
     source = uploads.source_of(version, options)
     path, reading = uploads.received_path(version), options.reading()
     columns = source.columns(path, reading).columns
+    layout, named = layouts.load(options.layout), options.named()
     rows = _Rows()
     shown = time.monotonic()
     with tables.Writer(target, columns) as writer:
@@ -275,19 +277,20 @@ def _read(claim: _Claim, version: DatasetVersion, options: uploads.Options, targ
                 rows.problems.add(problem)
             rows.problems.left_out += batch.rejected
             for row in batch.rows:
-                problem = _unusable(row, options, source.UNIT)
-                if problem is not None:
+                kept = layout.read({role: row.values.get(column) for role, column in named.items()})
+                if isinstance(kept, layouts.Problem):
                     rows.problems.left_out += 1
-                    rows.problems.add(problem)
+                    rows.problems.add(_row_error(row, kept, named, source.UNIT))
                     continue
-                label = (row.values[options.label_column] or "").strip()
-                row.values[options.label_column] = label
-                rows.labels[label] += 1
+                for role, value in kept.items():
+                    row.values[named[role]] = value
+                rows.labels.update(layout.labels(kept))
                 writer.append(row.values)
             if len(rows.labels) > MAX_LABELS:
+                held = named.get("label") or named.get("labels")
                 raise Unfit(
                     "too_many_labels",
-                    f"The column “{options.label_column}” holds more than {MAX_LABELS:,} different labels.",
+                    f"The column “{held}” holds more than {MAX_LABELS:,} different labels.",
                     "Check that it is the column with the label, and not one with free text or numbers.",
                 )
             rows.count = writer.rows
@@ -297,26 +300,10 @@ def _read(claim: _Claim, version: DatasetVersion, options: uploads.Options, targ
     return rows
 
 
-def _unusable(row: sources.Row, options: uploads.Options, unit: str) -> sources.RowError | None:
-    """Return what makes the row unfit to learn from, or None."""
-    text, label = row.values.get(options.text_column), row.values.get(options.label_column)
-    if text is None or not text.strip():
-        return sources.RowError(
-            row.line, options.text_column, "no_text", "The text is empty.", f"Fill it in, or remove the {unit}."
-        )
-    if label is None or not label.strip():
-        return sources.RowError(
-            row.line, options.label_column, "no_label", "The label is empty.", f"Label it, or remove the {unit}."
-        )
-    if len(label.strip()) > MAX_LABEL_CHARS:
-        return sources.RowError(
-            row.line,
-            options.label_column,
-            "long_label",
-            f"The label has {len(label.strip()):,} characters; at most {MAX_LABEL_CHARS} are allowed.",
-            "Check that text and label are in the right columns.",
-        )
-    return None
+def _row_error(row: sources.Row, problem: layouts.Problem, named: dict[str, str], unit: str) -> sources.RowError:
+    """Return what makes the row unfit to learn from, with its place in the upload."""
+    advice = problem.advice.replace("{unit}", unit)
+    return sources.RowError(row.line, named.get(problem.role), problem.code, problem.message, advice)
 
 
 # Splitting
@@ -327,12 +314,14 @@ def _check_labels(rows: _Rows, options: uploads.Options) -> None:
         raise Unfit(
             "no_rows", "No row can be used.", "Look at the rows listed, correct them and upload the file again."
         )
+    if options.class_column is None:
+        return
     if len(rows.labels) < 2:
         only = next(iter(rows.labels))
         raise Unfit(
             "one_label",
             f"Every row has the label “{only}”; a classifier needs at least two different ones.",
-            f"Check that “{options.label_column}” is the column with the label, or add rows of another.",
+            f"Check that “{options.class_column}” is the column with the label, or add rows of another.",
         )
     least = 2 + sum(name != "train" for name in options.fractions)
     if options.split_column:
@@ -378,29 +367,29 @@ def _split(whole: Path, options: uploads.Options, folder: Path) -> tuple[dict[st
             marked = folder / "train-marked.parquet"
             (data / "train.parquet").rename(marked)
             part = splits.assign(
-                marked, options.text_column, options.label_column, {"train": 0.9, "validation": 0.1}, options.seed
+                marked, options.read_column, options.class_column, {"train": 0.9, "validation": 0.1}, options.seed
             )
             splits.write(marked, part, data)
             marked.unlink()
             set_aside.append("validation")
     else:
-        assignment = splits.assign(whole, options.text_column, options.label_column, options.fractions, options.seed)
+        assignment = splits.assign(whole, options.read_column, options.class_column, options.fractions, options.seed)
         splits.write(whole, assignment, data)
     laid = {name: data / f"{name}.parquet" for name in uploads.SPLITS if (data / f"{name}.parquet").exists()}
     return {name: path for name, path in laid.items() if tables.count(path)}, set_aside
 
 
 def _check_splits(laid: dict[str, Path], options: uploads.Options) -> None:
-    """Every label needs two rows to learn from and one to be measured by."""
-    counts = {
-        name: Counter(row[options.label_column] or "" for row in tables.iterate(path, [options.label_column]))
-        for name, path in laid.items()
-    }
+    """Every split needs rows; every class two of them to learn from and one to be measured by."""
     for name in ("train", "test"):
-        if not counts.get(name):
+        if name not in laid:
             raise Unfit(
                 f"no_{name}", f"The split {name} would be empty.", "Add rows, or choose other shares for the splits."
             )
+    column = options.class_column
+    if column is None:
+        return
+    counts = {name: Counter(row[column] or "" for row in tables.iterate(path, [column])) for name, path in laid.items()}
     labels = sorted(set().union(*counts.values()))
     for name, least in (("train", 2), ("test", 1)):
         short = [label for label in labels if counts[name][label] < least]
@@ -431,14 +420,13 @@ def _changes(version: DatasetVersion, laid: dict[str, Path], options: uploads.Op
         if file is not None:
             old[split] = repositories.local_path(file.blob)
     try:
-        found = drift.compare(old, laid, options.text_column, options.label_column)
+        found = drift.compare(old, laid, options.read_column, options.class_column)
     except KeyError:
-        mapping = before.source.get("mapping") or {}
+        held = " and ".join(f"“{column}”" for column in before.columns.values())
         return {
             "since": before.number,
             "comparable": False,
-            "reason": f"Version {before.number} keeps text and label in other columns "
-            f"(“{mapping.get('text', '')}” and “{mapping.get('label', '')}”).",
+            "reason": f"Version {before.number} keeps its rows in other columns ({held}).",
         }
     return {"since": before.number, "comparable": True, **found}
 

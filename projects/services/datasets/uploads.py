@@ -22,7 +22,7 @@ from governance.actions import Action
 from governance.models import User
 from governance.policy import Permission
 from governance.services import access, ledger
-from projects import queue, sources
+from projects import layouts, queue, sources
 from projects.models import Dataset, DatasetVersion
 from projects.services.fields import Invalid
 
@@ -42,10 +42,12 @@ class Closed(access.Denied):
 
 @dataclass(frozen=True)
 class Options:
-    """How an upload is to be read: which columns hold text, label and split, how splits are drawn, what bad rows mean.
+    """How an upload is to be read: what a row is, which columns hold it, how splits are drawn, what bad rows mean.
 
-    `fractions` apply where no split column is named and add up to 1; `format` names a source, such as csv; rows that
-    cannot be used are left out with `on_bad_rows` "skip" and stop the import with "refuse".
+    `layout` names what a row is made of (see `projects.layouts`); `columns` maps its roles to columns, but for text and
+    label, which have options of their own. `fractions` apply where no split column is named and add up to 1; `format`
+    names a source, such as csv; rows that cannot be used are left out with `on_bad_rows` "skip" and stop the import
+    with "refuse".
     """
 
     text_column: str = ""
@@ -58,15 +60,42 @@ class Options:
     sheet: str = ""
     records: str = ""
     on_bad_rows: str = REFUSE
+    layout: str = layouts.DEFAULT
+    columns: dict[str, str] = field(default_factory=dict)
+
+    def named(self) -> dict[str, str]:
+        """Return the columns by role, for the roles of the layout alone."""
+        held = {"text": self.text_column, "label": self.label_column, **self.columns}
+        return {role.name: held[role.name] for role in layouts.get(self.layout).roles if held.get(role.name)}
+
+    def missing(self) -> layouts.Role | None:
+        """Return the first role that needs a column and has none."""
+        named = self.named()
+        return next((r for r in layouts.get(self.layout).roles if r.required and r.name not in named), None)
 
     @property
     def mapped(self) -> bool:
         """Return whether the columns are named, so that the import can start."""
-        return bool(self.text_column and self.label_column)
+        return self.missing() is None
 
-    def reading(self) -> sources.Options:
-        """Return what a source is told."""
-        return sources.Options(delimiter=self.delimiter or None, sheet=self.sheet or None, records=self.records or None)
+    @property
+    def read_column(self) -> str:
+        """Return the column by whose text rows are told apart."""
+        return self.named().get(layouts.get(self.layout).text, "")
+
+    @property
+    def class_column(self) -> str | None:
+        """Return the column whose values are spread evenly over the splits, where there is one."""
+        return self.named().get(layouts.get(self.layout).stratum)
+
+    def reading(self, *, nested: bool | None = None) -> sources.Options:
+        """Return what a source is told; lists and objects in cells are kept where the layout has a use for them."""
+        return sources.Options(
+            delimiter=self.delimiter or None,
+            sheet=self.sheet or None,
+            records=self.records or None,
+            nested=layouts.get(self.layout).nested if nested is None else nested,
+        )
 
 
 def options_of(given: Mapping[str, Any], *, base: Options | None = None) -> Options:
@@ -77,6 +106,7 @@ def options_of(given: Mapping[str, Any], *, base: Options | None = None) -> Opti
             raise Invalid(f"“{name}” is not an option; these are: {', '.join(values)}.", field=name)
         if value is not None:
             values[name] = value
+    values |= _columns_of(values)
     for name in ("text_column", "label_column", "split_column", "format", "delimiter", "sheet", "records"):
         if not isinstance(values[name], str) or len(values[name]) > MAX_NAME:
             raise Invalid(f"Give a text of at most {MAX_NAME} characters.", field=name)
@@ -91,6 +121,23 @@ def options_of(given: Mapping[str, Any], *, base: Options | None = None) -> Opti
     if values["delimiter"] and len(values["delimiter"]) != 1:
         raise Invalid("The delimiter is one character, such as a comma, a semicolon or a tab.", field="delimiter")
     return Options(**values)
+
+
+def _columns_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return layout and columns checked; those of text and label go to the options of their own."""
+    if values["layout"] not in layouts.names():
+        raise Invalid(f"Choose what a row is made of: {', '.join(layouts.names())}.", field="layout")
+    known = [role.name for role in layouts.get(values["layout"]).roles]
+    given = values["columns"]
+    if not isinstance(given, Mapping):
+        raise Invalid("Say which column holds what, by role.", field="columns")
+    for role, column in given.items():
+        if role not in known:
+            raise Invalid(f"This layout has no “{str(role)[:40]}”; it has {', '.join(known)}.", field="columns")
+        if not isinstance(column, str) or len(column) > MAX_NAME:
+            raise Invalid(f"Give a text of at most {MAX_NAME} characters.", field="columns")
+    found: dict[str, Any] = {f"{role}_column": given[role] for role in ("text", "label") if role in given}
+    return found | {"columns": {r: c for r, c in given.items() if c and r not in ("text", "label")}}
 
 
 def _fractions(given: Any) -> dict[str, float]:
@@ -156,7 +203,7 @@ def receive(*, actor: User, dataset: Dataset, file: File, options: Mapping[str, 
         sha256, size = _stream(file, place)
         source = {"filename": filename, "sha256": sha256, "size": size, "incoming": place.name}
         draft = DatasetVersion(dataset=dataset, source=source)
-        looked = _look(draft, wanted)
+        looked = _look(draft, wanted, nested=None if wanted.mapped else True)
         if wanted.mapped:
             _check_columns(wanted, looked.columns)
         source |= {
@@ -233,11 +280,16 @@ def _stream(file: File, place: Path) -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Guess:
-    """Which columns probably hold text, label and split; an empty name where none fits."""
+    """Which columns probably hold text, label and split; an empty name where none fits.
+
+    `layout` is what a row probably is made of, `columns` the columns of its other roles.
+    """
 
     text: str = ""
     label: str = ""
     split: str = ""
+    layout: str = layouts.DEFAULT
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -261,7 +313,8 @@ def preview(*, actor: User, version: DatasetVersion, options: Mapping[str, Any] 
     access.require(actor, Permission.DATASET_UPLOAD, version.dataset)
     if not received_path(version).is_file():
         raise Closed("The upload is no longer kept; upload the file again.", code="not_kept", subject=version)
-    return _look(version, options_of(options or {}, base=held_options(version)))
+    # Whatever a row is made of in the end, everything that the file holds is shown.
+    return _look(version, options_of(options or {}, base=held_options(version)), nested=True)
 
 
 def held_options(version: DatasetVersion) -> Options:
@@ -269,10 +322,10 @@ def held_options(version: DatasetVersion) -> Options:
     return Options(**(version.source.get("options") or {}))
 
 
-def _look(version: DatasetVersion, options: Options) -> Looked:
+def _look(version: DatasetVersion, options: Options, *, nested: bool | None = None) -> Looked:
     try:
         source = source_of(version, options)
-        seen = source.columns(received_path(version), options.reading())
+        seen = source.columns(received_path(version), options.reading(nested=nested))
     except sources.Refused as refused:
         raise Invalid(f"{refused.sentence} {refused.advice}".strip(), field="file") from refused
     name = source.__name__.rsplit(".", 1)[-1]
@@ -313,7 +366,27 @@ def guess(columns: list[str], sample: list[sources.Row]) -> Guess:
         short = [n for n in left if n != text and cells[n] and max(map(len, cells[n])) <= LONG_LABEL]
         repeated = [n for n in short if len(set(cells[n])) < len(cells[n])]
         label = min(repeated or short, key=lambda name: len(set(cells[name])), default="")
-    return Guess(text, label, split)
+    layout, others = _guess_layout(columns, cells)
+    return Guess(text, label, split, layout, others)
+
+
+def _guess_layout(columns: list[str], cells: Mapping[str, list[str]]) -> tuple[str, dict[str, str]]:
+    """Return the layout whose roles are all named like columns of the file, with these columns; the usual one else."""
+    plain = {name.strip().lower(): name for name in reversed(columns)}
+
+    def named(role: layouts.Role) -> str:
+        return next((plain[word] for word in role.words if word in plain), "")
+
+    for name, sure in (
+        ("conversations", lambda found: all(c.lstrip().startswith("[{") for c in cells[found["messages"]])),
+        ("prompts", lambda found: len(set(found.values())) == len(found)),
+        ("tag_sets", lambda found: any(c.lstrip().startswith("[") or "|" in c for c in cells[found["labels"]])),
+    ):
+        found = {role.name: named(role) for role in layouts.get(name).roles if named(role)}
+        wanted = (role.name for role in layouts.get(name).roles if role.required and role.name != "text")
+        if all(role in found for role in wanted) and sure(found):
+            return name, {role: column for role, column in found.items() if role not in ("text", "label")}
+    return layouts.DEFAULT, {}
 
 
 # Naming the columns
@@ -338,9 +411,9 @@ def map_columns(*, actor: User, version: DatasetVersion, **options: Any) -> Data
     if not received_path(version).is_file():
         raise Closed("The upload is no longer kept; upload the file again.", code="not_kept", subject=version)
     chosen = options_of(options, base=held_options(version))
-    if not chosen.mapped:
-        missing = "label_column" if chosen.text_column else "text_column"
-        raise Invalid(f"Choose the column that holds the {missing.split('_')[0]}.", field=missing)
+    missing = chosen.missing()
+    if missing is not None:
+        raise Invalid(f"Choose the column that holds the {missing.title.lower()}.", field=f"{missing.name}_column")
     looked = _look(version, chosen)
     _check_columns(chosen, looked.columns)
     version.source |= {
@@ -367,6 +440,7 @@ def map_columns(*, actor: User, version: DatasetVersion, **options: Any) -> Data
             "fractions": {name: f"{share:.6g}" for name, share in chosen.fractions.items()},
             "seed": chosen.seed,
             "on_bad_rows": chosen.on_bad_rows,
+            **({} if chosen.layout == layouts.DEFAULT else {"layout": chosen.layout, "columns": chosen.named()}),
         },
     )
     transaction.on_commit(lambda: queue.ring(version.pk))
@@ -375,8 +449,8 @@ def map_columns(*, actor: User, version: DatasetVersion, **options: Any) -> Data
 
 def _check_columns(options: Options, columns: list[str]) -> None:
     chosen: dict[str, str] = {}
-    for name in ("text_column", "label_column", "split_column"):
-        column = getattr(options, name)
+    named = {f"{role}_column": column for role, column in options.named().items()}
+    for name, column in {**named, "split_column": options.split_column}.items():
         if not column:
             continue
         if column not in columns:

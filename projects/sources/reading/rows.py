@@ -68,12 +68,14 @@ class Limits:
 class Options:
     """What a person may say about a file. None means: find out.
 
-    ``delimiter`` is for CSV, ``sheet`` names a worksheet, ``records`` names the list inside a JSON object.
+    ``delimiter`` is for CSV, ``sheet`` names a worksheet, ``records`` names the list inside a JSON object. ``nested``
+    keeps a list or an object in a cell as compact JSON text; without it such a cell is an error in its row.
     """
 
     delimiter: str | None = None
     sheet: str | None = None
     records: str | None = None
+    nested: bool = False
     limits: Limits = Limits()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from projects.sources.reading import cells
 from projects.sources.reading.rows import Batch, Batches, Refused
 
@@ -17,12 +19,22 @@ class Number(str):
 
 
 class Nested:
-    """Stands for an object or a list where text was expected; its content is not kept."""
+    """Stands for an object or a list where text was expected; its content is there only where it was asked for."""
 
-    __slots__ = ("kind",)
+    __slots__ = ("content", "kind")
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, content: object = None) -> None:
         self.kind = kind
+        self.content = content
+
+
+def as_json(value: object) -> str:
+    """Return a value as compact JSON in which every number stands as it was written."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{as_json(str(name))}:{as_json(held)}" for name, held in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(as_json, value)) + "]"
+    return str(value) if isinstance(value, Number) else json.dumps(value, ensure_ascii=False)
 
 
 class Records:
@@ -72,7 +84,9 @@ class Records:
                     "Columns are the names found in the first records; give every record the same names.",
                 )
                 return None
-            if isinstance(value, Nested):
+            if isinstance(value, Nested) and value.content is not None:
+                value = as_json(value.content)
+            elif isinstance(value, Nested):
                 self.reject(
                     line,
                     name,
