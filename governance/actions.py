@@ -92,6 +92,19 @@ class Action(StrEnum):
     PUBLICATION_RETIRED = "publication.retired"
     MODEL_CALLED = "model.called"
     MODEL_DOWNLOADED = "model.downloaded"
+    BASE_MODEL_DOWNLOADED = "base_model.downloaded"
+    CONTENT_UPLOADED = "content.uploaded"
+
+    # What use may cost, what is looked for in it, and what people say of it
+    QUOTA_SET = "quota.set"
+    QUOTA_CHANGED = "quota.changed"
+    QUOTA_ENDED = "quota.ended"
+    QUOTA_NEARED = "quota.neared"
+    QUOTA_EXCEEDED = "quota.exceeded"
+    GUARDRAILS_SET = "guardrails.set"
+    FEEDBACK_GIVEN = "feedback.given"
+    FEEDBACK_TAKEN = "feedback.taken"
+    BODIES_PURGED = "bodies.purged"
 
     # Approvals
     APPROVAL_REQUESTED = "approval.requested"

@@ -48,6 +48,12 @@ class Permission(StrEnum):
     MODEL_SHARE = "model.share"
     MODEL_USE = "model.use"
 
+    USAGE_VIEW = "usage.view"
+    QUOTA_MANAGE = "quota.manage"
+    # Making a model stricter is its team's business; making it laxer is not.
+    GUARDRAIL_TIGHTEN = "guardrail.tighten"
+    GUARDRAIL_SET = "guardrail.set"
+
     REVIEW_VIEW = "review.view"
     REVIEW_REQUEST = "review.request"
     REVIEW_COMMENT = "review.comment"
@@ -152,18 +158,22 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
         P.DATASET_SHARE,
         P.MODEL_RETIRE,
         P.MODEL_SHARE,
+        P.USAGE_VIEW,
+        P.QUOTA_MANAGE,
+        P.GUARDRAIL_TIGHTEN,
     },
     Role.GUEST: frozenset({P.TEAM_VIEW, P.USE_CASE_VIEW, P.MODEL_VIEW, P.MODEL_USE}) | _TALK,
     # A reviewer reads everything that can be put before them and decides; they build nothing, so that no one
     # can be asked to approve their own work by holding two hats at once.
-    Role.REVIEWER: _REVIEW_ALL | {P.REVIEW_GOVERNANCE, P.BASE_MODEL_ALLOW, P.MODEL_RETIRE, P.BREAK_GLASS_REVIEW},
+    Role.REVIEWER: _REVIEW_ALL
+    | {P.REVIEW_GOVERNANCE, P.BASE_MODEL_ALLOW, P.MODEL_RETIRE, P.GUARDRAIL_SET, P.BREAK_GLASS_REVIEW},
     Role.LEGAL_REVIEWER: _REVIEW_ALL | {P.REVIEW_LEGAL},
-    Role.PRIVACY_REVIEWER: _REVIEW_ALL | {P.REVIEW_PRIVACY},
-    Role.SECURITY_REVIEWER: _REVIEW_ALL | {P.REVIEW_SECURITY, P.MODEL_RETIRE},
+    Role.PRIVACY_REVIEWER: _REVIEW_ALL | {P.REVIEW_PRIVACY, P.GUARDRAIL_SET},
+    Role.SECURITY_REVIEWER: _REVIEW_ALL | {P.REVIEW_SECURITY, P.MODEL_RETIRE, P.GUARDRAIL_SET},
     # Held for the length of a delegation, by whoever stands in for a reviewer. It has no speciality: what its holder
     # may decide, they decide on behalf of the reviewer who delegated to them.
     Role.REVIEW_DELEGATE: _READ_ALL | {P.REVIEW_COMMENT, P.REVIEW_DECIDE},
-    Role.AUDITOR: _READ_ALL | {P.LEDGER_VIEW, P.BREAK_GLASS_REVIEW},
+    Role.AUDITOR: _READ_ALL | {P.LEDGER_VIEW, P.USAGE_VIEW, P.BREAK_GLASS_REVIEW},
     # An administrator looks after people, teams and machines and has no say over approvals.
     Role.ADMINISTRATOR: _READ_ALL
     | {
@@ -175,6 +185,8 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
         P.TEXT_ERASE,
         P.BASE_MODEL_IMPORT,
         P.SITE_ADMINISTER,
+        P.USAGE_VIEW,
+        P.QUOTA_MANAGE,
         P.JOB_CONTROL,
         P.BREAK_GLASS_OPEN,
     },
@@ -207,6 +219,7 @@ APPROVING = frozenset(
         P.REVIEW_PRIVACY,
         P.REVIEW_SECURITY,
         P.BASE_MODEL_ALLOW,
+        P.GUARDRAIL_SET,
     }
 )
 """Permissions that let work pass. No emergency gives them, and nobody holds them together with the administration."""

@@ -6,11 +6,13 @@ outside DEBUG stops the start. Relative paths are relative to the project's root
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
 import sys
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -64,6 +66,28 @@ def env_float(name: str, default: float) -> float:
 def env_list(name: str, default: str) -> list[str]:
     """Return the variable as a list split at commas."""
     return [item.strip() for item in env(name, default).split(",") if item.strip()]
+
+
+PRICED = {"tokens", "prompt_tokens", "completion_tokens", "seconds"}
+
+
+def env_prices(name: str) -> dict[str, dict[str, Decimal]]:
+    """Return the variable, a JSON table of prices by model or engine, with every price as an exact decimal."""
+    text = env(name, "{}")
+    try:
+        table = json.loads(text, parse_float=str)
+        found = {key: {what: Decimal(str(price)) for what, price in row.items()} for key, row in table.items()}
+    except (ValueError, ArithmeticError, AttributeError) as error:
+        raise ImproperlyConfigured(
+            f'{name} must be JSON such as {{"embedded": {{"tokens": "0.002"}}}}: {error}'
+        ) from error
+    for key, row in found.items():
+        for what, price in row.items():
+            if what not in PRICED or not (price.is_finite() and price >= 0):
+                raise ImproperlyConfigured(
+                    f"{name}: {key} has {what} = {price}; priced are {', '.join(sorted(PRICED))}, at zero or more."
+                )
+    return found
 
 
 GATEHOUSE_VERSION = re.search(r"^## (\S+)", (BASE_DIR / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
@@ -406,6 +430,14 @@ PREDICT_RATE = env("PREDICT_RATE", "300/min")
 UPLOAD_RATE = env("UPLOAD_RATE", "60/hour")
 PREDICT_MAX_TEXTS = 256
 PREDICT_MAX_CHARACTERS = 20_000
+
+# What use costs, see portal/gateway/metering/prices.py
+CURRENCY = env("CURRENCY", "EUR").upper()
+if not re.fullmatch(r"[A-Z]{3}", CURRENCY):
+    raise ImproperlyConfigured(f"CURRENCY is {CURRENCY!r}; give the three letters of ISO 4217, such as EUR.")
+PRICES = env_prices("PRICES")
+# For how long one call can keep a device busy: a budget holds as much while the call runs.
+CALL_MAX_SECONDS = env_int("CALL_MAX_SECONDS", 60)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

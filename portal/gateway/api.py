@@ -85,6 +85,7 @@ class PredictView(APIView):
                 texts=asked.validated_data["inputs"],
                 top_k=asked.validated_data["top_k"],
                 alias=asked.validated_data["alias"],
+                client=request.headers.get("User-Agent", ""),
             )
         except engines.Unavailable as error:
             response = rest.problem(
@@ -105,7 +106,7 @@ class PredictView(APIView):
             "usage": {"texts": len(answer.results), "tokens": answer.tokens},
             "latency_ms": answer.latency_ms,
         }
-        return Response(body)
+        return Response(body, headers=answer.call.headers())
 
 
 urlpatterns = [path("models/<str:team>/<str:name>/predict", PredictView.as_view(), name="predict")]

@@ -1,7 +1,7 @@
 """Calling a published model: the one way in, for the page and for the API.
 
-The gate is asked at the time of the call, the texts go to the engine process and nowhere else, and one ledger entry
-says who called which version with how much; it holds a hash and counts, never the text.
+The gate is asked at the time of the call, the texts go to the engine process and nowhere else, and the meter notes who
+called which version with how much: a hash and counts, never the text.
 """
 
 from __future__ import annotations
@@ -9,17 +9,13 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
-from django.db import transaction
 
-from governance.actions import Action
 from governance.models import User
-from governance.services import ledger
-from portal.gateway import engines
+from portal.gateway import engines, metering
 from projects.models import Commit
 from projects.services import repositories
 from training.models import ModelVersion, Publication, RegisteredModel
@@ -41,7 +37,12 @@ class Prediction:
     publication: Publication
     results: list[list[dict]]
     tokens: int
-    latency_ms: int
+    call: metering.Call
+
+    @property
+    def latency_ms(self) -> int:
+        """Return how long the call took, in milliseconds."""
+        return self.call.usage.latency_ms
 
     @property
     def version(self) -> ModelVersion:
@@ -55,48 +56,32 @@ def engine_state() -> str:
 
 
 def predict(
-    *, actor: User, model: RegisteredModel, texts: list[str], top_k: int = 3, alias: str = "champion"
+    *, actor: User, model: RegisteredModel, texts: list[str], top_k: int = 3, alias: str = "champion", client: str = ""
 ) -> Prediction:
     """Run the version published under `alias` on `texts` and record the call.
 
-    Raises registry's refusals (not published, not for this person), Invalid for the input, engines.Unavailable.
+    Raises registry's refusals (not published, not for this person), Invalid for the input, engines.Unavailable, and
+    metering.Exceeded where a quota has no room for it.
     """
     publication = registry.servable(user=actor, model=model, alias=alias)
     _check(texts, top_k)
     version = publication.version
-    started = time.monotonic()
-    outcome = "failed"
-    tokens = 0
     try:
-        answer = engines.get("embedded").predict(_loaded(version), texts, top_k)
-        outcome, tokens = "answered", answer.tokens
+        with metering.call(
+            actor=actor,
+            kind=metering.Kind.PREDICT,
+            model=model,
+            version=version,
+            alias=alias,
+            client=client,
+            digest=hashlib.sha256("\0".join(texts).encode()).hexdigest(),
+        ) as call:
+            call.used(texts=len(texts), characters=sum(map(len, texts)))
+            answer = engines.get("embedded").predict(_loaded(version), texts, top_k)
+            call.used(prompt_tokens=answer.tokens, seconds=answer.latency_ms / 1000)
     except engines.Refused as error:
-        outcome = "refused"
         raise Invalid(str(error)) from error
-    except engines.Unavailable:
-        outcome = "unavailable"
-        raise
-    finally:
-        latency = int((time.monotonic() - started) * 1000)
-        digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()
-        with transaction.atomic():
-            ledger.record(
-                Action.MODEL_CALLED,
-                actor=actor,
-                subject=model,
-                digest=digest,
-                details={
-                    "version": version.number,
-                    "commit": version.commit.oid,
-                    "alias": alias,
-                    "texts": len(texts),
-                    "characters": sum(map(len, texts)),
-                    "tokens": tokens,
-                    "latency_ms": latency,
-                    "outcome": outcome,
-                },
-            )
-    return Prediction(publication, answer.results, answer.tokens, latency)
+    return Prediction(publication, answer.results, answer.tokens, call)
 
 
 def _check(texts: list[str], top_k: int) -> None:

@@ -1,5 +1,19 @@
-"""What only the site knows: the views of lists that people keep and share."""
+"""What only the site knows: usage and its quotas, and the views of lists that people keep and share."""
 
+from portal.models.quotas import Quota, QuotaCount, QuotaRefusal, QuotaWarning, Unit, Window
 from portal.models.saved_views import SavedView, UsualView
+from portal.models.usage import Kind, Outcome, Usage
 
-__all__ = ["SavedView", "UsualView"]
+__all__ = [
+    "Kind",
+    "Outcome",
+    "Quota",
+    "QuotaCount",
+    "QuotaRefusal",
+    "QuotaWarning",
+    "SavedView",
+    "Unit",
+    "Usage",
+    "UsualView",
+    "Window",
+]

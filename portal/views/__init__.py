@@ -140,7 +140,12 @@ def try_model(request, team, name):
     context = {"model": model, "text": text}
     try:
         context["prediction"] = predictions.predict(
-            actor=request.user, model=model, texts=[text], top_k=5, alias=request.POST.get("alias", "champion")
+            actor=request.user,
+            model=model,
+            texts=[text],
+            top_k=5,
+            alias=request.POST.get("alias", "champion"),
+            client=request.headers.get("User-Agent", ""),
         )
     except (predictions.Invalid, engines.Unavailable) as error:
         context["problem"] = str(error)
