@@ -40,12 +40,20 @@ class LedgerEntryQuerySet(models.QuerySet):
 
 
 class LedgerEntry(models.Model):
-    """One thing that happened. `canonical` (RFC 8785 bytes) is the record; every other column is recomputed from it."""
+    """One thing that happened. `canonical` (RFC 8785 bytes) is the record; every other column is recomputed from it.
+
+    A trigger lets each row wait for its number (PendingEntry), whoever inserts it. People are named without a
+    constraint of the database: it would lock the row of whoever acts at every act, and they are never deleted.
+    """
 
     at = models.DateTimeField()
     action = models.CharField(max_length=60)
-    actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
-    on_behalf_of = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
+    on_behalf_of = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+", db_constraint=False, db_index=False
+    )
     subject_type = models.CharField(max_length=80, blank=True)
     subject_id = models.CharField(max_length=64, blank=True)
     subject_digest = models.CharField(max_length=64, blank=True)
@@ -92,9 +100,11 @@ class ErasableText(models.Model):
 
 
 class PendingEntry(models.Model):
-    """An entry that waits for its number; the sequencer removes the row when it seals the entry."""
+    """An entry that waits for its number. A trigger adds the row; the sequencer removes it when it seals the entry."""
 
-    entry = models.OneToOneField(LedgerEntry, models.PROTECT, primary_key=True, related_name="pending")
+    entry = models.OneToOneField(
+        LedgerEntry, models.PROTECT, primary_key=True, related_name="pending", db_constraint=False
+    )
 
     governed = _THE_RECORD
     rights = Rights(site="SELECT, INSERT", sequencer="SELECT, INSERT, DELETE")

@@ -415,7 +415,9 @@ def sync_team(user, scope_id: int) -> None:
         # Not assign_perm, which asks the database four times for each of some thirty permissions.
         UserObjectPermission.objects.bulk_create(
             UserObjectPermission(user=user, permission=row, content_type=content_type, object_pk=str(scope_id))
-            for row in PermissionRow.objects.filter(content_type=content_type, codename__in=wanted - held).order_by("pk")
+            for row in PermissionRow.objects.filter(content_type=content_type, codename__in=wanted - held).order_by(
+                "pk"
+            )
         )
     if held - wanted:
         rows.filter(permission__codename__in=held - wanted).delete()

@@ -8,6 +8,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 pytestmark = pytest.mark.postgres
 module = importlib.import_module("governance.migrations.0002_append_only")
+queue = importlib.import_module("governance.migrations.0007_ledger_queue")
 
 
 def installed() -> set[str]:
@@ -23,7 +24,7 @@ def installed() -> set[str]:
 def expected() -> set[str]:
     """Return the names that the migration creates here."""
     make = module.sqlite_statements if connection.vendor == "sqlite" else module.postgresql_statements
-    return {statement[0] for statement in make()}
+    return {statement[0] for statement in make()} | {queue.NAME}
 
 
 @pytest.mark.django_db

@@ -252,6 +252,21 @@ def test_seal_numbers_without_gaps_and_signs(writer):
     assert (report.size, report.checkpoints, report.unsealed, report.sound) == (waiting, 1, 0, True)
 
 
+def test_an_entry_inserted_past_the_service_is_sealed_like_any_other(writer):
+    ledger.seal()
+    one = ledger.record(Action.SIGNED_IN, actor=writer)
+    columns = ", ".join(field.column for field in LedgerEntry._meta.concrete_fields if not field.primary_key)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO governance_ledgerentry ({columns}) "  # noqa: S608 - names of ours
+            f"SELECT {columns} FROM governance_ledgerentry WHERE id = %s",
+            [one.pk],
+        )
+    assert ledger.seal() == 2
+    assert not PendingEntry.objects.exists()
+    assert ledger.verify().sound
+
+
 def test_seal_works_in_batches(writer):
     for _ in range(10):
         ledger.record(Action.SIGNED_IN, actor=writer)

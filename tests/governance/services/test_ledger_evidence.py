@@ -21,7 +21,6 @@ from governance.models import (
     Decision,
     ErasableText,
     LedgerEntry,
-    PendingEntry,
     Receipt,
     SealedEntry,
     TreeTile,
@@ -53,7 +52,6 @@ def writer(db):
 def write_many(writer, count):
     """Record `count` entries in bulk, as if they had come one by one."""
     at = timezone.now()
-    first = LedgerEntry.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     held = {
         "v": 1,
         "at": at,
@@ -73,10 +71,6 @@ def write_many(writer, count):
             LedgerEntry(at=at, action=Action.SIGNED_IN, actor=writer, canonical=data, leaf_hash=merkle.leaf_hash(data))
         )
     LedgerEntry.objects.bulk_create(rows, batch_size=1000)
-    new = LedgerEntry.objects.filter(pk__gt=first)
-    PendingEntry.objects.bulk_create(
-        (PendingEntry(entry_id=pk) for pk in new.values_list("pk", flat=True)), batch_size=1000
-    )
 
 
 @pytest.fixture
