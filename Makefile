@@ -1,6 +1,6 @@
 # The commands of this project. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install run test suite postgres chaos browser lint check format migrations rig clean
+.PHONY: help install run test suite postgres chaos browser coverage lint check format migrations rig clean
 
 PY := .venv/bin/python
 # How many pytest processes share a suite, and how many suites run at once: killing and pausing workers is mostly waiting.
@@ -31,6 +31,17 @@ chaos: install rig ## The tests that kill and pause real processes
 
 browser: install rig ## The tests in a real Chromium
 	$(PY) -m pytest -q -m "browser and not gpu"
+
+# What nobody may get past has no line and no branch that no test has taken.
+WHOLE := governance/services/ledger/*,governance/services/approvals/*,governance/services/access.py,training/services/jobs/*,portal/gateway/metering*
+
+coverage: install rig ## Measure which lines and branches the ordinary tests and those on PostgreSQL take; fails below the figures
+	@rm -f .coverage .coverage.*
+	$(PY) -m coverage run -m pytest -q -n $(JOBS) -m "not browser and not chaos and not gpu"
+	$(PY) -m coverage run -m pytest -q -n $(JOBS) --database=postgres -m "postgres and not browser and not chaos and not gpu"
+	@$(PY) -m coverage combine -q
+	$(PY) -m coverage report --fail-under=100 --include="$(WHOLE)"
+	$(PY) -m coverage report --fail-under=95 --omit="$(WHOLE),*/migrations/*"
 
 lint: install ## Check format, style, types, import directions and templates
 	$(PY) -m ruff format --check .

@@ -118,6 +118,7 @@ class Action(StrEnum):
     APPROVAL_ESCALATED = "approval.escalated"
     CONDITION_MET = "approval.condition_met"
     REVIEW_DELEGATED = "review.delegated"
+    REVIEW_DELEGATION_BEGAN = "review.delegation_began"
     REVIEW_DELEGATION_ENDED = "review.delegation_ended"
 
     # The ledger itself
@@ -127,5 +128,7 @@ class Action(StrEnum):
     LEDGER_ANCHOR_FAILED = "ledger.anchor_failed"
     LEDGER_KEY_ROTATED = "ledger.key_rotated"
     RECEIPT_SENT = "receipt.sent"
+    ERASURE_ASKED = "erasure.asked"
+    ERASURE_DECLINED = "erasure.declined"
     TEXT_ERASED = "text.erased"
     PERSON_ANONYMISED = "person.anonymised"

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from governance.models import AccessReviewItem, BreakGlass, Decision, User
+from governance.models import AccessReviewItem, BreakGlass, Decision, LedgerEntry, User
 from governance.models.roles import ROLE_CHOICES
 from governance.policy import ORGANISATION_ROLES, ROLE_PERMISSIONS, GlassLevel, Role, TokenScope
 from governance.services import access, tokens
@@ -40,6 +40,11 @@ def role_choices(*, organisation: bool | None = None) -> list[tuple[str, str]]:
 def permissions_of(role: str) -> list[str]:
     """Return what comes with a role, sorted, for a page that shows it before it is granted."""
     return sorted(permission.value for permission in ROLE_PERMISSIONS[Role(role)])
+
+
+def start_of(day: datetime.date) -> datetime.datetime:
+    """Return the first moment of a day in the current time zone."""
+    return timezone.make_aware(datetime.datetime.combine(day, datetime.time()))
 
 
 def end_of(day: datetime.date) -> datetime.datetime:
@@ -106,7 +111,10 @@ class DelegationForm(forms.Form):
     """Who does the reader's reviews, and until when."""
 
     email = forms.EmailField(label=_("Person"), help_text=_("Their e-mail address. Not an administrator or auditor."))
-    until = forms.DateField(label=_("Until"), widget=DateInput, help_text=_("The last day, at most 90 days from now."))
+    since = forms.DateField(
+        label=_("From"), widget=DateInput, required=False, help_text=_("The first day. Empty: from now on.")
+    )
+    until = forms.DateField(label=_("Until"), widget=DateInput, help_text=_("The last day; for 90 days at most."))
     reason = forms.CharField(label=_("Reason"), required=False, max_length=300, help_text=_("Such as: on holiday."))
 
     def __init__(self, *args, user, **kwargs):
@@ -123,8 +131,10 @@ class DelegationForm(forms.Form):
 
     def arguments(self) -> dict:
         """Return the keyword arguments for `approvals.delegate`, all but the actor."""
+        since = self.cleaned_data["since"]
         return {
             "delegate": self.person,
+            "starts_at": start_of(since) if since else None,
             "ends_at": end_of(self.cleaned_data["until"]),
             "reason": self.cleaned_data["reason"],
         }
@@ -235,6 +245,45 @@ class EraseForm(forms.Form):
         max_length=1000,
         help_text=_("The auditor will read it. Do not name the person or repeat the text."),
     )
+
+
+class EntryNumberForm(forms.Form):
+    """Which entry is meant, by its number in the ledger."""
+
+    number = forms.IntegerField(
+        label=_("Number of the entry"),
+        min_value=0,
+        max_value=2**53,
+        help_text=_("As its page, a receipt or an export shows it. You need not be able to read it."),
+    )
+
+    def __init__(self, *args, user, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean(self):
+        """Find the entry among those whose texts the person may erase."""
+        cleaned = super().clean()
+        if "number" in cleaned:
+            rows = LedgerEntry.objects.erasable_by(self.user).select_related("sealed").defer("canonical", "leaf_hash")
+            cleaned["entry"] = rows.filter(sealed__number=cleaned["number"]).first()
+            if cleaned["entry"] is None:
+                self.add_error(
+                    "number", _("No entry has this number. A new entry gets its number within a second or two.")
+                )
+        return cleaned
+
+
+class ErasureForm(EraseForm, EntryNumberForm):
+    """The same, and why its texts are erased."""
+
+    field_order = ("number", "reason")
+
+
+class DeclineErasureForm(forms.Form):
+    """Why something is not erased."""
+
+    reason = forms.CharField(label=_("Why not"), max_length=1000, help_text=_("Whoever asked will read it."))
 
 
 class AnonymiseForm(EraseForm):

@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from governance.views import access_reviews, account, administration, break_glass, delegations, doors, ledger, reviews
+from governance.views import (
+    access_reviews,
+    account,
+    administration,
+    break_glass,
+    delegations,
+    doors,
+    erasures,
+    ledger,
+    reviews,
+    suggestions,
+)
 
 app_name = "governance"
 
@@ -16,8 +27,11 @@ urlpatterns = [
     path("reviews/<int:pk>/revoke/", reviews.revoke, name="revoke"),
     path("reviews/<int:pk>/conditions/", reviews.meet, name="condition_meet"),
     path("reviews/<int:pk>/decisions/<int:decision>/", reviews.decision_entry, name="decision_entry"),
+    path("reviews/<int:pk>/decisions/<int:decision>/receipt/", reviews.decision_receipt, name="decision_receipt"),
     path("ledger/", ledger.ledger, name="ledger"),
     path("ledger/export.csv", ledger.export, name="ledger_export"),
+    path("ledger/suggestions/actors/", suggestions.actors, name="ledger_actors"),
+    path("ledger/suggestions/subjects/", suggestions.subjects, name="ledger_subjects"),
     path("ledger/archive/", ledger.archive, name="ledger_archive"),
     path("ledger/<int:pk>/", ledger.entry, name="ledger_entry"),
     path("ledger/<int:pk>/receipt/", ledger.receipt, name="ledger_receipt"),
@@ -38,6 +52,10 @@ urlpatterns = [
     path("administration/", administration.people, name="people"),
     path("administration/people/export.csv", administration.export, name="people_export"),
     path("administration/people/bulk/", administration.bulk_people, name="people_bulk"),
+    path("administration/erasures/", erasures.listing, name="erasures"),
+    path("administration/erasures/ask/", erasures.ask, name="erasure_ask"),
+    path("administration/erasures/<int:pk>/agree/", erasures.agree, name="erasure_agree"),
+    path("administration/erasures/<int:pk>/decline/", erasures.decline, name="erasure_decline"),
     path("administration/locks/", doors.locks, name="locks"),
     path("administration/locks/open/", doors.unlock, name="unlock"),
     path("administration/people/new/", administration.person_new, name="person_new"),

@@ -3,6 +3,8 @@
 from django.conf import settings
 from django.core.checks import Error, Tags, Warning, register
 
+from governance import anchors
+
 
 @register(Tags.security)
 def loopback_without_debug(app_configs, **_):
@@ -38,3 +40,32 @@ def fencing_is_on(app_configs, **_):
     if not settings.JOB_FENCING and not settings.CHAOS:
         return [Error("JOB_FENCING is off.", hint="Only the chaos tests turn it off; remove it.", id="portal.E002")]
     return []
+
+
+@register()
+def anchors_can_be_used(app_configs, **_):
+    """Say what is wrong with LEDGER_ANCHORS before the sequencer finds out."""
+    hint = "See “The ledger” in docs/operator-guide.md; each is kind:place, separated by commas."
+    found: list[Error | Warning] = []
+    for named in settings.LEDGER_ANCHORS:
+        try:
+            target = anchors.targets([named])[0]
+        except anchors.BadSetting as error:
+            found.append(Error(str(error), hint=hint, id="portal.E003"))
+            continue
+        if problem := target.wrong:
+            # A warning: the sequencer may run on another machine, or as a user who sees more.
+            found.append(
+                Warning(
+                    f"No checkpoint can be sent to {named.partition(':')[0]}: {problem}", hint=hint, id="portal.W002"
+                )
+            )
+    if settings.LEDGER_ANCHOR_SECONDS < 1:
+        found.append(
+            Error(
+                f"LEDGER_ANCHOR_SECONDS is {settings.LEDGER_ANCHOR_SECONDS}.",
+                hint="Give the seconds between two checkpoints at each place, such as 3600.",
+                id="portal.E004",
+            )
+        )
+    return found

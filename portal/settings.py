@@ -371,6 +371,9 @@ SILENCED_SYSTEM_CHECKS = [
 BREAK_GLASS_MAX_HOURS = env_int("BREAK_GLASS_MAX_HOURS", 8)
 BREAK_GLASS_REVIEW_DAYS = env_int("BREAK_GLASS_REVIEW_DAYS", 3)
 
+# Whether what is erased from behind the ledger's commitments needs a second person who agrees
+ERASURE_BY_TWO = env_bool("ERASURE_BY_TWO", False)
+
 # The ledger
 LEDGER_KEY_FILE = Path(env("LEDGER_KEY_PATH", str(VAR / "ledger" / "ledger.key")))
 LEDGER_ORIGIN = env("LEDGER_ORIGIN", "gatehouse.local/ledger")
@@ -488,6 +491,8 @@ SPECTACULAR_SETTINGS = {
         "AccessReviewVerdict": "governance.models.AccessReviewItem.Verdict",
         "BreakGlassVerdict": "governance.models.BreakGlass.Verdict",
         "BreakGlassState": "governance.serializers.break_glass.STATES",
+        "DelegationState": "governance.serializers.approvals.DELEGATION_STATES",
+        "ErasureState": "governance.models.Erasure.State",
         "AccessReviewState": "governance.serializers.access_reviews.STATES",
         "VerificationState": "governance.models.ledger.Verification.State",
         "SavedViewAudience": "portal.models.SavedView.Audience",
@@ -540,7 +545,21 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-EMAIL_BACKEND = env("EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+# Mail: to a server where one is named, else into the log
+EMAIL_HOST = env("EMAIL_HOST")
+EMAIL_BACKEND = env(
+    "EMAIL_BACKEND",
+    "django.core.mail.backends.smtp.EmailBackend" if EMAIL_HOST else "django.core.mail.backends.console.EmailBackend",
+)
+EMAIL_USE_SSL = env_bool("EMAIL_USE_SSL", False)
+EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS", bool(EMAIL_HOST) and not EMAIL_USE_SSL)
+EMAIL_PORT = env_int("EMAIL_PORT", 465 if EMAIL_USE_SSL else 587 if EMAIL_USE_TLS else 25)
+EMAIL_HOST_USER = env("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env("EMAIL_HOST_PASSWORD")
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env("EMAIL_FROM", f"gatehouse@{urlsplit(BASE_URL).hostname or 'localhost'}")
+if EMAIL_USE_SSL and EMAIL_USE_TLS:
+    raise ImproperlyConfigured("EMAIL_USE_SSL and EMAIL_USE_TLS exclude each other: TLS from the start, or after it.")
 
 LOGGING = {
     "version": 1,

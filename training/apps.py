@@ -37,7 +37,7 @@ def _publication_closed(*, actor, request):
 def _foundation_closed(*, actor, request):
     from training.services import jobs, registry
 
-    jobs.stop_revoked(actor=actor, request=request)
+    jobs.stop_resting_on(actor=actor, request=request)
     registry.suspend_resting_on(actor=actor, request=request)
 
 

@@ -5,6 +5,8 @@ A module `kind.py` in this folder offers:
 - `label(place: str) -> str`: the place as people and the ledger may read it, without secrets;
 - `publish(place: str, statement: Statement) -> bytes`: send the checkpoint there and return what came back as proof
   (nothing where the place gives none); raises `Failed` with a sentence;
+- `wrong(place: str) -> str`: what is wrong with the place or with a setting that the kind needs, as a sentence that can
+  be said before anything is sent; nothing where all is well;
 - `kept(place: str) -> str` (optional): the signed notes that the place holds, for verification to compare with.
 
 LEDGER_ANCHORS names them as `kind:place`. Nothing here reads or writes the database.
@@ -54,6 +56,11 @@ class Target:
     def label(self) -> str:
         """Return the place without secrets."""
         return self.module.label(self.place)
+
+    @property
+    def wrong(self) -> str:
+        """Return what is wrong with it as far as that can be told without sending anything, or an empty string."""
+        return self.module.wrong(self.place)
 
     def publish(self, statement: Statement) -> bytes:
         """Send the checkpoint; return the proof. Raises Failed."""

@@ -13,6 +13,13 @@ def label(place: str) -> str:
     return place
 
 
+def wrong(place: str) -> str:
+    """Say where the path is not absolute, or its folder is not there."""
+    if not Path(place).is_absolute():
+        return f"The path {place} is not absolute: it would depend on where a process was started."
+    return "" if Path(place).parent.is_dir() else f"The folder {Path(place).parent} is not there."
+
+
 def publish(place: str, statement: Statement) -> bytes:
     """Append the note and wait until it is on the disk; raises Failed."""
     try:

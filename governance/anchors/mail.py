@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage
+from django.core.validators import validate_email
 
 from governance.anchors import Failed, Statement
 
@@ -10,6 +13,17 @@ from governance.anchors import Failed, Statement
 def label(place: str) -> str:
     """Return the domain of the address; who exactly reads it is nobody's business."""
     return place.rpartition("@")[2]
+
+
+def wrong(place: str) -> str:
+    """Say where it is no address, or where mail goes nowhere."""
+    try:
+        validate_email(place)
+    except ValidationError:
+        return f"“{place}” is not an e-mail address."
+    if settings.EMAIL_BACKEND.endswith((".console.EmailBackend", ".dummy.EmailBackend")):
+        return "No mail leaves this machine: set EMAIL_HOST."
+    return ""
 
 
 def publish(place: str, statement: Statement) -> bytes:

@@ -33,6 +33,18 @@ def label(place: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
+def wrong(place: str) -> str:
+    """Say where it is no web address, or LEDGER_TSA_ROOTS cannot be used."""
+    parts = urllib.parse.urlsplit(place)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return f"“{label(place)}” is not a web address; write it as https://host/path."
+    try:
+        _roots()
+    except BadSetting as error:
+        return str(error)
+    return ""
+
+
 def publish(place: str, statement: Statement) -> bytes:
     """Ask for a time stamp over the note and return the answer, verified; raises Failed, BadSetting."""
     roots = _roots()

@@ -27,6 +27,18 @@ def label(place: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
+def wrong(place: str) -> str:
+    """Say where it is no web address, or LEDGER_WEBHOOK_SECRET cannot be used."""
+    parts = urllib.parse.urlsplit(place)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return f"“{label(place)}” is not a web address; write it as https://host/path."
+    try:
+        secret()
+    except BadSetting as error:
+        return str(error)
+    return ""
+
+
 def publish(place: str, statement: Statement) -> bytes:
     """Post the checkpoint; any answer of 2xx is a receipt, of which the first 1,000 bytes are kept. Raises Failed."""
     body = json.dumps(

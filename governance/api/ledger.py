@@ -15,9 +15,9 @@ from governance import serializers
 from governance.actions import Action
 from governance.api.queries import one_of, query
 from governance.interfaces import rest, streaming
-from governance.models import Anchor, Checkpoint, LedgerEntry, Receipt, Verification
+from governance.models import Anchor, Checkpoint, Erasure, LedgerEntry, Receipt, Verification
 from governance.policy import Permission
-from governance.services import access
+from governance.services import access, erasures
 from governance.services import ledger as records
 
 
@@ -143,12 +143,21 @@ class Ledger(rest.ViewSet):
         page = self.paginate_queryset(rows)
         return self.get_paginated_response(serializer(page, many=True, context=self.get_serializer_context()).data)
 
-    @extend_schema(request=serializers.EraseSerializer, responses=serializers.EntrySerializer)
+    @extend_schema(
+        request=serializers.EraseSerializer,
+        responses={200: serializers.EntrySerializer, 202: serializers.ErasureSerializer},
+    )
     @action(detail=True, methods=["post"])
     def erase(self, request, pk=None):
-        """Erase the texts of an entry, which the caller need not be able to read; every proof stays."""
+        """Erase the texts of an entry, which the caller need not be able to read; every proof stays.
+
+        Where the operator asks for two people it waits for the second one, and the answer is the erasure (202).
+        """
         found = self.get_object()
-        records.erase_entry(actor=request.user, entry=found, **self.checked(serializers.EraseSerializer))
+        asked = erasures.ask(actor=request.user, entry=found, **self.checked(serializers.EraseSerializer))
+        if asked.state == Erasure.State.WAITING:
+            data = serializers.ErasureSerializer(asked, context=self.get_serializer_context()).data
+            return Response(data, status=status.HTTP_202_ACCEPTED)
         return Response(serializers.EntrySerializer(found, context=self.get_serializer_context()).data)
 
     @extend_schema(

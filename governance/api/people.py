@@ -15,9 +15,9 @@ from governance.api.queries import one_of, query
 from governance.interfaces import rest
 from governance.interfaces.bulk import Bulk
 from governance.lists import PEOPLE
-from governance.models import ApiToken, RoleAssignment, Share, User
+from governance.models import ApiToken, Erasure, RoleAssignment, Share, User
 from governance.policy import Permission, Role
-from governance.services import access, people, roles, tokens
+from governance.services import access, erasures, people, roles, tokens
 
 
 class ShownOnce(rest.ViewSet):
@@ -101,12 +101,22 @@ class People(SignIn, Bulk, ShownOnce):
         people.reactivate(actor=request.user, user=person)
         return Response(self.get_serializer(person).data)
 
-    @extend_schema(request=serializers.AnonymiseSerializer, responses=serializers.PersonSerializer)
+    @extend_schema(
+        request=serializers.AnonymiseSerializer,
+        responses={200: serializers.PersonSerializer, 202: serializers.ErasureSerializer},
+    )
     @action(detail=True, methods=["post"])
     def anonymise(self, request, pk=None):
-        """Erase who a person is: name, address, sign-in and the texts about them. It cannot be undone."""
+        """Erase who a person is: name, address, sign-in and the texts about them. It cannot be undone.
+
+        Where the operator asks for two people it waits for the second one, and the answer is the erasure (202).
+        """
         person = self.get_object()
-        people.anonymise(actor=request.user, user=person, **self.checked(serializers.AnonymiseSerializer))
+        asked = erasures.ask(actor=request.user, person=person, **self.checked(serializers.AnonymiseSerializer))
+        if asked.state == Erasure.State.WAITING:
+            data = serializers.ErasureSerializer(asked, context=self.get_serializer_context()).data
+            return Response(data, status=status.HTTP_202_ACCEPTED)
+        person.refresh_from_db()
         return Response(self.get_serializer(person).data)
 
 

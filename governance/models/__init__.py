@@ -11,6 +11,7 @@ from governance.models.approvals import (
     ReviewDelegation,
 )
 from governance.models.break_glass import BreakGlass
+from governance.models.erasures import Erasure
 from governance.models.ledger import (
     Anchor,
     Checkpoint,
@@ -43,6 +44,7 @@ __all__ = [
     "Checkpoint",
     "Decision",
     "ErasableText",
+    "Erasure",
     "IdempotencyKey",
     "LedgerEntry",
     "PendingEntry",

@@ -113,6 +113,11 @@ class ApprovalRequest(models.Model):
         return GATES[Gate(self.gate)].question
 
     @property
+    def ran_out(self) -> bool:
+        """Return whether it was approved and its time is over, whether the sweep has noted that yet or not."""
+        return self.approved_at is not None and self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
     def is_overdue(self) -> bool:
         """Return whether it waits for longer than its tier allows."""
         return self.state == self.State.OPEN and self.due_at is not None and self.due_at <= timezone.now()
@@ -214,6 +219,20 @@ class Decision(models.Model):
         return f"{self.approver}: {self.verdict}"
 
 
+class ApprovalConditionQuerySet(models.QuerySet):
+    """Selections of conditions."""
+
+    def in_force(self, user, subjects):
+        """Return those of the approvals that stand about these instances of one model, where `user` may read them."""
+        if not subjects:
+            return self.none()
+        kind = ContentType.objects.get_for_model(subjects[0], for_concrete_model=True)
+        approved = ApprovalRequest.objects.visible_to(user).filter(
+            content_type=kind, object_id__in=[one.pk for one in subjects], state=ApprovalRequest.State.APPROVED
+        )
+        return self.filter(request__in=approved.values("pk")).select_related("met_by").order_by("request_id", "id")
+
+
 class ApprovalCondition(models.Model):
     """One thing that has to hold after an approval; once somebody saw that it does: who, when, and how they know."""
 
@@ -224,6 +243,7 @@ class ApprovalCondition(models.Model):
     met_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
     met_note = models.TextField(blank=True)
 
+    objects = ApprovalConditionQuerySet.as_manager()
     governed = Governed()
     rights = Rights(site="SELECT, INSERT, UPDATE")
 
@@ -248,6 +268,10 @@ class ReviewDelegationQuerySet(models.QuerySet):
         now = timezone.now()
         return self.filter(starts_at__lte=now, ends_at__gt=now)
 
+    def beginning(self):
+        """Return those made for a later time that has come, and that have not begun yet."""
+        return self.live().filter(waits=True)
+
     def visible_to(self, user):
         """Return the delegations `user` may see: their own on either side, all for who may see people."""
         from governance.services import access
@@ -260,7 +284,10 @@ class ReviewDelegationQuerySet(models.QuerySet):
 
 
 class ReviewDelegation(models.Model):
-    """`delegate` does the reviews of `delegator` from `starts_at` until `ends_at`; ending it early moves `ends_at`."""
+    """`delegate` does the reviews of `delegator` from `starts_at` until `ends_at`; ending it early moves `ends_at`.
+
+    `waits` holds from when it is made for a later time until the scheduler has given the delegate their role.
+    """
 
     delegator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="delegations_given")
     delegate = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="delegations_received")
@@ -268,6 +295,7 @@ class ReviewDelegation(models.Model):
     starts_at = models.DateTimeField(default=timezone.now)
     ends_at = models.DateTimeField()
     created_at = models.DateTimeField(default=timezone.now)
+    waits = models.BooleanField(default=False, db_default=False)
 
     objects = ReviewDelegationQuerySet.as_manager()
 
@@ -284,6 +312,14 @@ class ReviewDelegation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.delegator} to {self.delegate}"
+
+    @property
+    def state(self) -> str:
+        """Return "planned", "in_force" or "ended"."""
+        now = timezone.now()
+        if self.ends_at <= max(now, self.starts_at):
+            return "ended"
+        return "planned" if self.starts_at > now else "in_force"
 
 
 class ApprovalComment(models.Model):

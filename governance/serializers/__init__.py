@@ -36,6 +36,7 @@ from governance.serializers.doors import (
     SignInSerializer,
     UnlockSerializer,
 )
+from governance.serializers.erasures import DeclineErasureSerializer, ErasureSerializer, NewErasureSerializer
 from governance.serializers.ledger import (
     AnchorSerializer,
     AnonymiseSerializer,
@@ -82,6 +83,7 @@ __all__ = [
     "ConsistencySerializer",
     "DecideSerializer",
     "DecisionSerializer",
+    "DeclineErasureSerializer",
     "DelegateSerializer",
     "DelegationSerializer",
     "DifferenceSerializer",
@@ -90,6 +92,7 @@ __all__ = [
     "EntryDetailSerializer",
     "EntrySerializer",
     "EraseSerializer",
+    "ErasureSerializer",
     "FactorSerializer",
     "GrantSerializer",
     "HeldSerializer",
@@ -101,6 +104,7 @@ __all__ = [
     "MeetSerializer",
     "NewAccessReviewSerializer",
     "NewBreakGlassSerializer",
+    "NewErasureSerializer",
     "NewPersonSerializer",
     "NewShareSerializer",
     "NewTokenSerializer",

@@ -10,6 +10,8 @@ from governance.models import ApprovalComment, ApprovalCondition, ApprovalReques
 from governance.serializers.people import PersonSerializer
 from governance.services import approvals
 
+DELEGATION_STATES = ["planned", "in_force", "ended"]
+
 
 class DecisionSerializer(serializers.ModelSerializer):
     """One approver's answer."""
@@ -270,16 +272,18 @@ class DelegationSerializer(serializers.ModelSerializer):
 
     delegator = PersonSerializer(read_only=True)
     delegate = PersonSerializer(read_only=True)
+    state = serializers.ChoiceField(choices=DELEGATION_STATES, read_only=True)
 
     class Meta:
         model = ReviewDelegation
-        fields = ["id", "delegator", "delegate", "reason", "starts_at", "ends_at"]
+        fields = ["id", "delegator", "delegate", "reason", "starts_at", "ends_at", "state"]
         read_only_fields = fields
 
 
 class DelegateSerializer(serializers.Serializer):
-    """Who does the caller's reviews, and until when."""
+    """Who does the caller's reviews, from when (without it: now) and until when."""
 
     delegate = ScopedRelatedField(User)
+    starts_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
     ends_at = serializers.DateTimeField()
     reason = serializers.CharField(max_length=300, required=False, allow_blank=True, default="")

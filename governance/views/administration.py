@@ -15,9 +15,10 @@ from governance.interfaces.declared import declares
 from governance.lists import PEOPLE
 from governance.models import LedgerEntry, RoleAssignment, Share, User
 from governance.policy import Permission, Role
-from governance.services import access, roles
+from governance.services import access, erasures, roles
 from governance.services import people as services
 from governance.views.account import with_teams
+from governance.views.erasures import told
 
 
 def _rows(request):
@@ -54,6 +55,7 @@ def people(request):
         "role": request.GET.get("role", ""),
         "roles": role_choices(),
         "may_manage": access.organisation_allows(request.user, Permission.PERSON_MANAGE),
+        "may_erase": access.organisation_allows(request.user, Permission.TEXT_ERASE),
         "teams": access.organisation_allows(request.user, Permission.TEAM_VIEW),
     }
     return render(request, "governance/people.html", context)
@@ -193,8 +195,9 @@ def anonymise(request, pk):
     if not form.is_valid():
         return _person(request, user, anonymise=form, status=422)
     reason, written = form.cleaned_data["reason"], form.cleaned_data["written"]
-    services.anonymise(actor=request.user, user=user, reason=reason, written=written)
-    messages.success(
-        request, _("The account is anonymised; what was done with it stays in the ledger, without a name.")
-    )
+    try:
+        told(request, erasures.ask(actor=request.user, person=user, reason=reason, written=written))
+    except erasures.Invalid as error:
+        form.add_error(error.field or None, str(error))
+        return _person(request, user, anonymise=form, status=422)
     return redirect("governance:person", pk=pk)

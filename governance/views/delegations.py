@@ -27,25 +27,24 @@ def delegations(request):
         try:
             made = approvals.delegate(actor=user, **form.arguments())
         except approvals.Invalid as error:
-            form.add_error({"delegate": "email", "ends_at": "until"}.get(error.field), str(error))
+            form.add_error({"delegate": "email", "starts_at": "since", "ends_at": "until"}.get(error.field), str(error))
         else:
-            messages.success(
-                request,
-                _("%(person)s does your reviews until %(day)s.")
-                % {"person": made.delegate, "day": timezone.localtime(made.ends_at).date()},
-            )
+            words = {
+                "person": made.delegate,
+                "first": timezone.localtime(made.starts_at).date(),
+                "day": timezone.localtime(made.ends_at).date(),
+            }
+            if made.waits:
+                messages.success(request, _("%(person)s does your reviews from %(first)s until %(day)s.") % words)
+            else:
+                messages.success(request, _("%(person)s does your reviews until %(day)s.") % words)
             return redirect("governance:delegations")
     rows = ReviewDelegation.objects.select_related("delegator", "delegate")
-    now = timezone.now()
-    given = list(rows.filter(delegator=user)[:SHOWN])
-    received = list(rows.filter(delegate=user)[:SHOWN])
-    for row in (*given, *received):
-        row.is_live = row.starts_at <= now < row.ends_at
     context = {
         "form": form,
         "may_delegate": bool(access.roles_of(user) & REVIEWER_ROLES),
-        "given": given,
-        "received": received,
+        "given": list(rows.filter(delegator=user)[:SHOWN]),
+        "received": list(rows.filter(delegate=user)[:SHOWN]),
         "most_days": MAX_DELEGATION_DAYS,
     }
     return render(request, "governance/delegations.html", context, status=422 if form.errors else 200)

@@ -34,8 +34,10 @@ from governance.models import (
     Verification,
 )
 from governance.policy import GATES, Permission
-from governance.services import access
+from governance.services import access, erasures
 from governance.services import ledger as records
+from governance.views import suggestions
+from governance.views.erasures import told
 
 VERIFY_AT_MOST = 10_000
 """Entries that a page verifies while the reader waits: about a second. Beyond, a worker does it."""
@@ -53,12 +55,21 @@ def _day(text: str) -> datetime.datetime | None:
     return timezone.make_aware(datetime.datetime.combine(day, datetime.time()))
 
 
+def _actor(user, typed: str) -> User | None:
+    """Return the person with this address, else the only one whose name or address holds what was typed."""
+    person = User.objects.filter(email=typed.lower()).first()
+    if person is not None:
+        return person
+    found = list(suggestions.people(user, typed)[:2])
+    return found[0] if len(found) == 1 else None
+
+
 def _filtered(request):
     """Return (entries, filters): what the reader may see, narrowed by the address."""
     rows = LedgerEntry.objects.visible_to(request.user)
     given = {key: request.GET.get(key, "").strip()[:200] for key in ("actor", "action", "subject", "since", "until")}
     if given["actor"]:
-        person = User.objects.filter(email=given["actor"].lower()).first()
+        person = _actor(request.user, given["actor"])
         rows = rows.filter(actor=person) if person is not None else rows.none()
     if given["action"]:
         if given["action"] not in set(Action):
@@ -121,7 +132,10 @@ def _entry(request, found, *, form=None):
     held = records.body(found)
     changes = [{"label": c.name, "before": c.before, "after": c.after} for c in records.changes_of(found)]
     texts = {name: text for name, text in records.texts_of(found, held).items() if ":" not in name}
-    details = {name: _shown(value) for name, value in held["details"].items() if name != "changed"}
+    # What was left open, such as the end of an approval without one, says nothing to a reader; the bytes still hold it.
+    details = {
+        name: _shown(value) for name, value in held["details"].items() if name != "changed" and value not in ("", None)
+    }
     context = {
         "entry": found,
         "number": number,
@@ -174,7 +188,7 @@ def receipts(request):
 @declares("text.erase")
 @require_POST
 def erase(request, pk):
-    """Erase the texts of one entry; its bytes, its number and every proof stay."""
+    """Erase the texts of one entry, or ask a second person to agree; its bytes, number and every proof stay."""
     found = get_object_or_404(LedgerEntry.objects.erasable_by(request.user), pk=pk)
     readable = LedgerEntry.objects.visible_to(request.user).filter(pk=pk).exists()
     form = EraseForm(request.POST)
@@ -183,12 +197,12 @@ def erase(request, pk):
     if not form.is_valid():
         raise BadRequest(_("Say in at least ten characters why."))
     try:
-        number = records.erase_entry(actor=request.user, entry=found, **form.cleaned_data)
-    except records.Invalid as error:
+        asked = erasures.ask(actor=request.user, entry=found, **form.cleaned_data)
+    except erasures.Invalid as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, _("%(number)s texts are erased; the entry and its proof stand.") % {"number": number})
-    return redirect("governance:ledger_entry", pk=pk) if readable else redirect("governance:compliance")
+        told(request, asked)
+    return redirect("governance:ledger_entry", pk=pk) if readable else redirect("governance:erasures")
 
 
 @declares("ledger.view")

@@ -289,6 +289,7 @@ def _page(request, asked, *, decision=None, comment=None, revocation=None, statu
         "immaterial": wording.changes([one for one in drift if not one.material]),
         "outstanding": approvals.outstanding(asked, changed=bool(stale)),
         "decisions": decisions,
+        "receipt": next((one for one in decisions if one.approver_id == user.pk), None),
         "steps": steps,
         "tier": TIERS[RiskTier(asked.tier)],
         "tier_reason": asked.snapshot["material"].get("Reason for the tier", ""),
@@ -424,3 +425,14 @@ def decision_entry(request, pk, decision):
         if ledger.body(entry)["details"].get("decision") == decision:
             return redirect("governance:ledger_entry", pk=entry.pk)
     raise Http404
+
+
+@declares("signed_in")
+@require_GET
+def decision_receipt(request, pk, decision):
+    """Lead an approver to the receipt of their own decision."""
+    own = get_object_or_404(Decision, pk=decision, request=pk, approver=request.user)
+    entry = ledger.decision_entry(own)
+    if entry is None:
+        raise Http404
+    return redirect("governance:ledger_receipt", pk=entry.pk)

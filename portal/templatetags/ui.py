@@ -109,6 +109,9 @@ STATUSES: dict[str, tuple[str, Any, str]] = {
     "taken_away": ("x-circle", gettext_lazy("Taken away"), "bad"),
     "ended": ("minus", gettext_lazy("Ended meanwhile"), "neutral"),
     "closed": ("check-circle", gettext_lazy("Closed"), "neutral"),
+    # erasures
+    "waiting": ("clock", gettext_lazy("Waits for a second person"), "warn"),
+    "erased": ("check-circle", gettext_lazy("Erased"), "neutral"),
     # classification of data
     "public": ("eye", gettext_lazy("Public"), "neutral"),
     "internal": ("lock", gettext_lazy("Internal"), "info"),

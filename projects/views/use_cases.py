@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import Count, F, Prefetch, Window
-from django.db.models.functions import RowNumber
+from django.db.models import Prefetch
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
@@ -14,7 +13,8 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from governance.interfaces import bulk, listings
 from governance.interfaces.declared import declares
-from governance.models import ApprovalCondition, ApprovalRequest, Decision
+from governance.interfaces.paging import CappedCount
+from governance.models import ApprovalCondition, ApprovalRequest, Decision, User
 from governance.policy import Gate, Permission
 from governance.services import access
 from projects.forms import MoveForm, ProposalForm, UseCaseFilter, UseCaseForm
@@ -110,16 +110,23 @@ bulk_move = bulk.view(USE_CASES, _visible, policy="use_case.move")
 
 
 def _board(rows) -> list[dict]:
-    """Return a column for each stage with its newest cards and how many there are, in one query."""
-    ranked = rows.select_related("team").annotate(
-        place=Window(RowNumber(), partition_by=[F("stage")], order_by=[F("changed_at").desc(), F("pk").desc()]),
-        total=Window(Count("pk"), partition_by=[F("stage")]),
-    )
+    """Return a column for each stage with its newest cards and how many there are, in two queries.
+
+    Each column is read from the index of its stage and no further than its cards: numbering all rows by stage, as a
+    window does, reads every use case there is.
+    """
+    by_stage = {stage: rows.filter(stage=stage) for stage in Stage}
     columns = {stage: {"stage": stage, "label": stage.label, "cards": [], "total": 0} for stage in Stage}
-    for card in ranked.filter(place__lte=BOARD_CARDS).order_by("place"):
-        column = columns[Stage(card.stage)]
-        column["cards"].append(card)
-        column["total"] = card.total
+    newest = [one.order_by("-changed_at", "-pk").values("pk")[:BOARD_CARDS] for one in by_stage.values()]
+    # SQLite takes no LIMIT in a part of a union, but in a subquery of one.
+    first, *others = (
+        UseCase.objects.filter(pk__in=part).select_related("team").defer(*UNSHOWN).order_by() for part in newest
+    )
+    for card in sorted(first.union(*others, all=True), key=lambda card: (card.changed_at, card.pk), reverse=True):
+        columns[Stage(card.stage)]["cards"].append(card)
+    counts = {stage.value: CappedCount(one) for stage, one in by_stage.items()}
+    for value, total in User.objects.order_by().values(**counts)[:1].get().items():
+        columns[Stage(value)]["total"] = total
     always = {Stage.DRAFT, Stage.SUBMITTED, Stage.APPROVED, Stage.PILOTING, Stage.LIVE}
     return [column for stage, column in columns.items() if column["cards"] or stage in always]
 

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from governance.interfaces.declared import declares
+from governance.models import ApprovalCondition
 from governance.policy import Gate, Permission
 from governance.services import access
 from projects import downloads, layouts
@@ -116,6 +117,7 @@ def _overview(request, version: DatasetVersion, withdraw: WithdrawForm | None = 
         "layout_title": layouts.get(version.layout).title,
         "roles": [(layouts.get(version.layout).role(name).title, column) for name, column in version.columns.items()],
         "leaks": [pair for pair in profile.get("leakage") or [] if pair.get("rows")],
+        "conditions": list(ApprovalCondition.objects.in_force(request.user, list(version.clearances.all()[:100]))),
     }
     return render(request, "projects/version.html", context, status=status)
 
@@ -203,6 +205,7 @@ def _use(request, version: DatasetVersion, form: ClearanceForm | None = None, st
     context = frame(request, version, "use")
     context |= {
         "clearances": [{"clearance": one, "request": latest.get(one.pk)} for one in clearances],
+        "conditions": list(ApprovalCondition.objects.in_force(request.user, clearances)),
         "form": form or (ClearanceForm(user=request.user, dataset=version.dataset) if context["may_ask"] else None),
         "missing": missing or [],
         "models_url": neighbour("training:dataset_version_models", version.pk),

@@ -87,7 +87,7 @@ def address(route: Route, side: Side, world: World) -> str:
         "reviews": side.approval, "approvals": side.approval, "ledger": _entry_of(side), "people": side.member,
         "administration": side.member, "roles": side.assignment, "tokens": side.token, "shares": side.share,
         "goals": world.goal, "use-cases": side.draft, "datasets": side.dataset, "base-models": world.base_model,
-        "delegations": world.delegation,
+        "delegations": world.delegation, "erasures": world.erasure,
         "jobs": side.job, "dataset-versions": side.version, "publications": side.publication,
         "members": side.assignment, "me": side.owner, "views": side.view, "saved-views": side.view,
         "sessions": side.session,

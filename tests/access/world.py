@@ -6,11 +6,32 @@ import datetime
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.test import override_settings
 from django.utils import timezone
 
-from governance.models import AccessReview, ApprovalRequest, BreakGlass, BrowserSession, RoleAssignment, Share, User
+from governance.models import (
+    AccessReview,
+    ApprovalRequest,
+    BreakGlass,
+    BrowserSession,
+    Erasure,
+    LedgerEntry,
+    RoleAssignment,
+    Share,
+    User,
+)
 from governance.policy import ORGANISATION_ROLES, ROLE_PERMISSIONS, Permission, Role
-from governance.services import access, access_reviews, approvals, break_glass, people, roles, sessions, tokens
+from governance.services import (
+    access,
+    access_reviews,
+    approvals,
+    break_glass,
+    erasures,
+    people,
+    roles,
+    sessions,
+    tokens,
+)
 from portal.models import SavedView
 from portal.services import saved_views
 from projects.models import Repository, StrategicGoal, Team
@@ -188,6 +209,7 @@ class World:
     goal: StrategicGoal
     person: User
     delegation: object
+    erasure: Erasure
 
 
 def make_world(folder: Path) -> World:
@@ -208,7 +230,10 @@ def make_world(folder: Path) -> World:
     person = people.create(actor=system, email="somebody@example.org", name="Somebody", password=PASSWORD)
     ends = timezone.now() + datetime.timedelta(days=9)
     delegation = approvals.delegate(actor=reviewer, delegate=person, ends_at=ends)
-    return World(own, foreign, base_model, goal, person, delegation)
+    created = LedgerEntry.objects.about(person).earliest("pk")
+    with override_settings(ERASURE_BY_TWO=True):
+        erasure = erasures.ask(actor=administrator, entry=created, reason="Asked for by the person.")
+    return World(own, foreign, base_model, goal, person, delegation, erasure)
 
 
 def make_caller(role: Role | None, team: Team) -> User:

@@ -57,7 +57,7 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     ("governance/services/approvals/decisions.py", "meet", "access"): _SAY,
     ("training/services/registry.py", "approved", "access"): _EFFECT,
     ("training/services/registry.py", "suspend_resting_on", "access"): _EFFECT,
-    ("training/services/jobs/submission.py", "stop_revoked", "access"): _EFFECT,
+    ("training/services/jobs/submission.py", "stop_resting_on", "access"): _EFFECT,
     ("projects/services/use_cases.py", "approved", "transaction"): _EFFECT,
     ("projects/services/use_cases.py", "approved", "access"): _EFFECT,
     ("projects/services/use_cases.py", "closed", "transaction"): _EFFECT,

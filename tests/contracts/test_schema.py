@@ -98,6 +98,7 @@ def substitutes(path: str, world: World) -> dict[str, str]:
         "approvals": side.approval, "people": side.member, "roles": side.assignment, "tokens": side.token,
         "shares": side.share, "goals": world.goal, "use-cases": side.draft, "datasets": side.dataset,
         "delegations": world.delegation,
+        "erasures": world.erasure,
         "base-models": world.base_model, "sessions": side.session, "jobs": side.job, "publications": side.publication,
         "saved-views": side.view,
     }  # fmt: skip

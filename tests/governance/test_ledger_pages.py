@@ -345,7 +345,7 @@ def test_an_administrator_erases_the_texts_of_an_entry(decided, alice, frank, da
     address = reverse("governance:ledger_erase", args=[unseen.pk])
     assert client.get(reverse("governance:ledger_entry", args=[unseen.pk])).status_code == 404
     assert as_person(frank).post(address, {"reason": "short"}).status_code == 400
-    assert as_person(frank).post(address, good).url == reverse("governance:compliance")
+    assert as_person(frank).post(address, good).url == reverse("governance:erasures")
     assert ledger.texts_of(LedgerEntry.objects.get(pk=unseen.pk)) == {"reason": "(erased)"}
 
 
@@ -418,3 +418,65 @@ def test_a_role_that_reads_everything_still_exports_nothing(decided, eve, as_per
     assert as_person(eve).get("/api/v1/ledger/export/").status_code == 403
     answer = as_person(eve).get("/api/v1/ledger/checkpoint/")
     assert answer.json()["public_key"] == ledger.public_key().hex()
+
+
+# Finding one's way
+
+
+def test_the_filters_suggest_people_and_things_by_their_names(decided, alice, dan, eve, team, as_person):
+    client = as_person(dan)
+    actors, subjects = reverse("governance:ledger_actors"), reverse("governance:ledger_subjects")
+    assert "alice@example.org" in client.get(actors, {"actor": "Ali"}).content.decode()
+    assert client.get(actors, {"actor": "A"}).content == b"\n"
+    use_case = decided_subject(decided)
+    found = client.get(subjects, {"subject": "desk sort"}).content.decode()
+    assert f'value="projects.usecase:{use_case.pk}"' in found
+    assert f'value="projects.team:{team.pk}"' in client.get(subjects, {"subject": "help"}).content.decode()
+    assert f'value="governance.user:{alice.pk}"' in client.get(subjects, {"subject": "alice@"}).content.decode()
+    kinds = client.get(subjects).content.decode()
+    assert 'value="projects.usecase"' in kinds
+    assert "projects.usecase:" not in kinds
+    # Nothing is suggested that the reader may not see.
+    assert "projects.usecase:" not in as_person(eve).get(subjects, {"subject": "desk sort"}).content.decode()
+
+
+def decided_subject(entry):
+    """Return what the decision in an entry was about."""
+    from governance.models import ApprovalRequest
+
+    return ApprovalRequest.objects.get(pk=entry.subject_id).subject
+
+
+def test_the_explorer_is_filtered_by_a_name_that_names_one_person(decided, dan, as_person):
+    client = as_person(dan)
+
+    def actors(typed):
+        answer = client.get(reverse("governance:ledger"), {"actor": typed})
+        assert answer.status_code == 200
+        return {str(row.actor) for row in answer.context["shown"].rows}
+
+    assert actors("carol@example.org") == actors("Carol") == actors("caro") == {"Carol"}
+    assert actors("a") == actors("nobody at all") == set(), "several people, or none: the list helps to choose"
+
+
+def test_an_end_that_was_left_open_is_not_among_the_details(decided, dan, as_person):
+    page = as_person(dan).get(reverse("governance:ledger_entry", args=[decided.pk])).content.decode()
+    assert "<dt>gate</dt>" in page
+    assert "<dt>until</dt>" not in page
+    assert '"until":""' in page.replace("&quot;", '"'), "the exact bytes still hold it"
+
+
+def test_a_review_leads_an_approver_to_their_own_receipt(decided, carol, dan, as_person):
+    from governance.models import ApprovalRequest
+
+    asked = ApprovalRequest.objects.get(pk=decided.subject_id)
+    decision = asked.decisions.get()
+    address = reverse("governance:decision_receipt", args=[asked.pk, decision.pk])
+    client = as_person(carol)
+    assert address in client.get(reverse("governance:review", args=[asked.pk])).content.decode()
+    answer = client.get(address, follow=True)
+    assert answer["Content-Disposition"].startswith("attachment")
+    assert answer.json()["entry"]["number"] == decided.sealed.number
+    other = as_person(dan)
+    assert address not in other.get(reverse("governance:review", args=[asked.pk])).content.decode()
+    assert other.get(address).status_code == 404

@@ -220,14 +220,16 @@ def _suspend(actor: User, publication: Publication, request: ApprovalRequest, be
 
 @transaction.atomic
 def suspend_resting_on(*, actor: User, request: ApprovalRequest) -> int:
-    """Stop serving every model whose use case or data lost its approval by a revocation; return how many.
+    """Stop serving every model whose use case lost its approval, or whose data lost its clearance; return how many.
 
-    Called by `approvals` in the transaction of the revocation. Other ends of those approvals leave publications alone:
-    each stands on an approval of its own, given to exactly what is served.
+    Called by `approvals` in the transaction in which they are revoked, or in which the sweep finds that the time of a
+    use case's approval is over. A clearance that ran out ends the use of the data, not of what was made of it before;
+    and after other ends each publication stands on an approval of its own, given to exactly what is served.
     """
-    if request.state != ApprovalRequest.State.REVOKED:
-        return 0
     subject = request.subject
+    how = approvals.stops(request)
+    if not how or (how == "ran out" and isinstance(subject, DatasetClearance)):
+        return 0
     served = Publication.objects.select_for_update(no_key=True).filter(state=State.PUBLISHED)
     if isinstance(subject, DatasetClearance):
         served = served.filter(version__dataset_version=subject.version_id, version__use_case=subject.use_case_id)

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from governance.interfaces import bulk, listings
 from governance.interfaces.declared import declares
 from governance.interfaces.paging import keyset
-from governance.models import ApprovalRequest
+from governance.models import ApprovalCondition, ApprovalRequest
 from governance.policy import Gate, Permission
 from governance.services import access
 from projects import downloads
@@ -125,6 +125,7 @@ def _frame(request, model: RegisteredModel, tab: str) -> dict:
         "review": ApprovalRequest.objects.visible_to(user).about(waiting).open().first() if waiting else None,
         "stopped": stopped,
         "newest": newest,
+        "conditions": list(ApprovalCondition.objects.in_force(user, live)) if tab == "overview" else [],
         "asked": {row.version_id for row in publications if row.state in {"proposed", "published"}},
         "shown": champion.version if champion else newest,
         "member": member,
@@ -265,6 +266,7 @@ def version(request, team, name, number):
         "card": registry.card(row),
         "facts": [(DIGESTS[name], value) for name, value in registry.facts(row).items() if value],
         "publications": _reviews(request, publications),
+        "conditions": list(ApprovalCondition.objects.in_force(request.user, publications)),
         "may_publish": access.allows(request.user, Permission.MODEL_PUBLISH, model)
         and row.state != ModelVersion.State.RETIRED,
         "asked": asked,

@@ -47,7 +47,7 @@ from governance.services.approvals.reviewers import (
     steps,
     waiting_for,
 )
-from governance.services.approvals.standings import Standing, standing
+from governance.services.approvals.standings import Standing, standing, stops
 
 __all__ = [
     "Bench",
@@ -88,6 +88,7 @@ __all__ = [
     "say",
     "standing",
     "steps",
+    "stops",
     "sweep",
     "waiting_for",
     "withdraw",

@@ -1,4 +1,6 @@
-"""What time does to requests: overdue ones are escalated, approvals whose time is over lapse. For the scheduler."""
+"""What time does to approvals: overdue requests are escalated, what has run out lapses, delegations begin.
+
+For the scheduler."""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from governance.actions import Action
 from governance.models import ApprovalRequest, User
 from governance.policy import TIERS, Permission
 from governance.services import access, ledger
-from governance.services.approvals import requests, reviewers, standings
+from governance.services.approvals import delegations, requests, reviewers, standings
 
 AT_ONCE = 100
 """How many requests one sweep takes up; the next sweep goes on."""
@@ -23,12 +25,12 @@ AT_ONCE = 100
 
 @transaction.atomic
 def sweep(*, actor: User) -> dict[str, int]:
-    """Escalate what is overdue and end what has run out; return how many were `escalated` and `expired`.
+    """Escalate what is overdue, end what has run out, and let planned delegations begin; return how many of each.
 
     Safe to run in several processes at once, and to repeat.
     """
     access.require(actor, Permission.SITE_ADMINISTER)
-    return {"escalated": _escalate(actor), "expired": _expire(actor)}
+    return {"escalated": _escalate(actor), "expired": _expire(actor), "begun": delegations.begin(actor=actor)}
 
 
 def _escalate(actor: User) -> int:

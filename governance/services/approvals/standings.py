@@ -49,6 +49,20 @@ def standing(gate: Gate, subject) -> Standing:
     return Standing(True, "Approved.", latest)
 
 
+def stops(request: ApprovalRequest) -> str:
+    """Return how the approval ended, "was revoked" or "ran out", where that also stops what is under way; else "".
+
+    Other ends leave it alone: something changed, or its own team stopped or reopened the work. Nor does an approval
+    stop anything that ran out after a newer one was given.
+    """
+    if request.state == State.REVOKED:
+        return "was revoked"
+    if request.state != State.LAPSED or not request.ran_out:
+        return ""
+    subject = request.subject
+    return "" if subject is not None and standing(Gate(request.gate), subject).open else "ran out"
+
+
 def ended(request: ApprovalRequest) -> str:
     """Return the sentence that says when an approval ran out."""
     day = date_format(timezone.localtime(request.expires_at), "j F Y")

@@ -7,7 +7,7 @@ entry gets its number later, when the one sequencer seals what has been committe
 from governance.services.ledger.anchoring import anchor_due, covering, kept, newest
 from governance.services.ledger.background import ask, ring_again
 from governance.services.ledger.background import run as run_verification
-from governance.services.ledger.erasure import Invalid, erase_entry, erase_person
+from governance.services.ledger.erasure import Invalid, erase_entry, erase_person, reason_of
 from governance.services.ledger.export import Export, begin, pieces
 from governance.services.ledger.keys import NoKey, ensure_key, public_key
 from governance.services.ledger.proofs import NotSealed, consistency, inclusion
@@ -60,6 +60,7 @@ __all__ = [
     "pieces",
     "pins_of",
     "public_key",
+    "reason_of",
     "receipt_for",
     "record",
     "request_id",

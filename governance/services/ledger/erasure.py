@@ -1,4 +1,7 @@
-"""Erasure: texts are removed from behind their commitments; every hash, proof and signature stays valid."""
+"""Erasure: texts are removed from behind their commitments; every hash, proof and signature stays valid.
+
+Who may ask for it, and whether a second person has to agree, is the service `erasures` above, which calls this.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,17 @@ class Invalid(ValueError):
     def __init__(self, message: str, *, field: str = ""):
         super().__init__(message)
         self.field = field
+
+
+def reason_of(text: str) -> str:
+    """Return the reason that was given, without space around it; raises Invalid for one that says nothing."""
+    reason = text.strip()
+    if len(reason) < REASON_AT_LEAST:
+        raise Invalid(
+            f"Say in at least {REASON_AT_LEAST} characters why, without naming the person; the auditor will read it.",
+            field="reason",
+        )
+    return reason
 
 
 @transaction.atomic
@@ -47,12 +61,7 @@ def erase_person(*, actor: User, person: User, reason: str, written: bool = Fals
 
 
 def _erase(actor: User, found, subject, reason: str, details: dict) -> int:
-    reason = reason.strip()
-    if len(reason) < REASON_AT_LEAST:
-        raise Invalid(
-            f"Say in at least {REASON_AT_LEAST} characters why, without naming the person; the auditor will read it.",
-            field="reason",
-        )
+    reason = reason_of(reason)
     rows = list(found.order_by("pk").values_list("pk", "entry_id"))
     for start in range(0, len(rows), 500):
         ErasableText.objects.filter(pk__in=[pk for pk, _entry_id in rows[start : start + 500]]).delete()

@@ -11,6 +11,7 @@ from governance.actions import Action
 from governance.models import ApprovalCondition, ApprovalRequest, LedgerEntry, ReviewDelegation, RoleAssignment, User
 from governance.policy import Gate, Role
 from governance.services import access, approvals, ledger, roles
+from governance.services.approvals import delegations
 from projects.services import datasets, use_cases
 from tests import factories
 from tests.personas import make_person, make_role
@@ -141,7 +142,7 @@ def test_an_overdue_request_is_escalated_mailed_and_escalated_again(
 ):
     grace = make_role(make_person("grace"), Role.SECURITY_REVIEWER)
     asked = ask(alice, team)
-    assert approvals.sweep(actor=system) == {"escalated": 0, "expired": 0}
+    assert approvals.sweep(actor=system) == {"escalated": 0, "expired": 0, "begun": 0}
     clock(6)
     assert ApprovalRequest.objects.get(pk=asked.pk).is_overdue
     with django_capture_on_commit_callbacks(execute=True):
@@ -322,3 +323,70 @@ def test_a_delegation_ends_also_where_its_role_was_taken_away(carol, eve, frank)
     made = approvals.delegate(actor=carol, delegate=eve, ends_at=later(5))
     roles.revoke(actor=frank, assignment=RoleAssignment.objects.get(user=eve, role=Role.REVIEW_DELEGATE))
     assert approvals.end_delegation(actor=carol, delegation=made).ends_at <= timezone.now()
+
+
+# Delegations that begin later
+
+
+def test_a_delegation_for_later_gives_nothing_before_its_time(alice, team, carol, eve, system, clock):
+    asked = ask(alice, team)
+    made = approvals.delegate(actor=carol, delegate=eve, starts_at=later(3), ends_at=later(9), reason="On holiday.")
+    assert (made.state, made.waits) == ("planned", True)
+    assert approvals.sweep(actor=system)["begun"] == 0
+    access.forget(eve)
+    assert approvals.say(eve, asked).code == "missing_permission"
+    assert not ApprovalRequest.objects.visible_to(eve).exists()
+    assert asked not in approvals.waiting_for(eve)
+    clock(4)
+    assert approvals.sweep(actor=system)["begun"] == 1
+    assert approvals.sweep(actor=system)["begun"] == 0
+    access.forget(eve)
+    made.refresh_from_db()
+    assert (made.state, made.waits) == ("in_force", False)
+    assert asked in approvals.waiting_for(eve)
+    assert approvals.say(eve, asked).options[0][1] == carol.pk
+    began = LedgerEntry.objects.about(made).get(action=Action.REVIEW_DELEGATION_BEGAN)
+    assert (began.actor, began.on_behalf_of) == (system, carol)
+    clock(10)
+    assert made.state == "ended"
+    access.forget(eve)
+    assert not access.roles_of(eve) & {Role.REVIEW_DELEGATE}
+
+
+def test_a_planned_delegation_is_ended_before_it_begins(carol, eve, system, clock):
+    made = approvals.delegate(actor=carol, delegate=eve, starts_at=later(3), ends_at=later(9))
+    assert approvals.end_delegation(actor=eve, delegation=made).state == "ended"
+    with pytest.raises(approvals.Closed):
+        approvals.end_delegation(actor=carol, delegation=made)
+    clock(4)
+    assert approvals.sweep(actor=system)["begun"] == 0
+    assert not RoleAssignment.objects.filter(user=eve, role=Role.REVIEW_DELEGATE).exists()
+
+
+def test_who_may_no_longer_stand_in_when_it_begins_does_not(carol, eve, system, clock):
+    made = approvals.delegate(actor=carol, delegate=eve, starts_at=later(3), ends_at=later(9))
+    make_role(eve, Role.AUDITOR)
+    clock(4)
+    assert approvals.sweep(actor=system)["begun"] == 1
+    made.refresh_from_db()
+    assert made.state == "ended"
+    assert not RoleAssignment.objects.filter(user=eve, role=Role.REVIEW_DELEGATE).exists()
+    ended = LedgerEntry.objects.about(made).get(action=Action.REVIEW_DELEGATION_ENDED)
+    assert "no say over approvals" in ledger.texts_of(ended)["because"]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "field"), [(5, 4, "ends_at"), (100, 120, "starts_at"), (5, 120, "ends_at"), (2, 8, "delegate")]
+)
+def test_a_planned_delegation_that_does_not_fit_is_refused(first, last, field, carol, eve):
+    approvals.delegate(actor=carol, delegate=eve, starts_at=later(7), ends_at=later(9))
+    with pytest.raises(approvals.Invalid) as refused:
+        approvals.delegate(actor=carol, delegate=eve, starts_at=later(first), ends_at=later(last))
+    assert refused.value.field == field
+    # Before and after the planned one there is room.
+    assert approvals.delegate(actor=carol, delegate=eve, ends_at=later(6)).state == "in_force"
+
+
+def test_only_the_scheduler_lets_delegations_begin(carol):
+    with pytest.raises(access.Denied):
+        delegations.begin(actor=carol)

@@ -97,6 +97,80 @@ def test_a_revoked_clearance_stops_what_was_made_of_the_data_for_that_use_case(v
         ground.submit(bob, seed=3)
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a function that moves the clock ahead by days."""
+    real = timezone.now
+
+    def move(days):
+        monkeypatch.setattr(timezone, "now", lambda: real() + datetime.timedelta(days=days))
+
+    return move
+
+
+def until(reviewer, requester, subject, gate, days=10):
+    """Ask again and let the reviewer approve it for so many days; the first approval ends."""
+    for held in ApprovalRequest.objects.about(subject).filter(gate=gate.value, state="approved"):
+        approvals.end(actor=requester, gate=gate, subject=subject, because=f"Instead of {held.pk}, for a time.")
+    asked = approvals.request(actor=requester, gate=gate, subject=subject)
+    ends = timezone.localdate() + datetime.timedelta(days=days)
+    return approvals.decide(actor=reviewer, request=asked, verdict="approve", digest=asked.digest, expires_on=ends)
+
+
+def test_a_use_case_whose_approval_ran_out_stops_its_jobs_and_its_models(
+    version, ground, bob, alice, carol, eve, system, clock
+):
+    use_cases.move(actor=alice, use_case=ground.use_case, target="draft", reason="To be approved for a time.")
+    ground.use_case.refresh_from_db()
+    use_cases.submit(actor=alice, use_case=ground.use_case)
+    asked = ApprovalRequest.objects.about(ground.use_case).open().get()
+    ends = timezone.localdate() + datetime.timedelta(days=10)
+    approvals.decide(actor=carol, request=asked, verdict="approve", digest=asked.digest, expires_on=ends)
+    ground.use_case.refresh_from_db()
+    publication = publish(version, bob, carol)
+    running, queued = ground.submit(bob, seed=2), ground.submit(bob, seed=3)
+    held = jobs.claim(actor=system, job_id=running.pk, owner="test")
+    assert registry.servable(user=eve, model=version.model) == publication
+    clock(12)
+    with pytest.raises(jobs.NotApproved):
+        ground.submit(bob, seed=4)
+    assert approvals.sweep(actor=system)["expired"] == 1
+    publication.refresh_from_db()
+    queued.refresh_from_db()
+    assert (publication.state, queued.state) == ("suspended", "cancelled")
+    assert "Its approval ended on" in publication.ended_because
+    assert jobs.look(claim=held).cancel_requested
+    assert any("ran out" in event.data["message"] for event in running.events.filter(type="log"))
+    assert called(eve, version.model) == "suspended"
+
+
+def test_a_clearance_that_ran_out_stops_training_and_not_what_was_made_before(
+    version, ground, bob, alice, carol, eve, system, clock
+):
+    clearance = ground.version.clearances.get()
+    asked = until(carol, alice, clearance, Gate.DATASET_USE)
+    publication = publish(version, bob, carol)
+    queued = ground.submit(bob, seed=2)
+    clock(12)
+    assert approvals.sweep(actor=system)["expired"] == 1
+    assert approvals.stops(ApprovalRequest.objects.get(pk=asked.pk)) == "ran out"
+    assert TrainingJob.objects.get(pk=queued.pk).state == "cancelled"
+    assert registry.servable(user=eve, model=version.model) == publication
+
+
+def test_what_ran_out_after_it_was_approved_again_stops_nothing(ground, bob, alice, carol, system, clock):
+    clearance = ground.version.clearances.get()
+    first = until(carol, alice, clearance, Gate.DATASET_USE)
+    clock(12)
+    # Asked and approved again before the sweep came by.
+    again = approvals.request(actor=alice, gate=Gate.DATASET_USE, subject=clearance)
+    approvals.decide(actor=carol, request=again, verdict="approve", digest=again.digest)
+    queued = ground.submit(bob, seed=2)
+    assert approvals.sweep(actor=system)["expired"] == 1
+    assert ApprovalRequest.objects.get(pk=first.pk).state == "lapsed"
+    assert TrainingJob.objects.get(pk=queued.pk).state == "queued"
+
+
 def test_a_running_job_of_a_lapsed_use_case_is_refused_at_the_next_claim(ground, bob, alice, system):
     job = ground.submit(bob)
     held = jobs.claim(actor=system, job_id=job.pk, owner="test")

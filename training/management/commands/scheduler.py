@@ -70,7 +70,7 @@ def _duties() -> list[Duty]:
         Duty("sweep jobs", sweep, lambda: jobs.sweep(actor=User.objects.system())),
         Duty("requeue imports", sweep, lambda: datasets.requeue_lost(actor=User.objects.system())),
         Duty("ring for verifications", 10, ledger.ring_again),
-        Duty("look after approvals", 30, lambda: approvals.sweep(actor=User.objects.system())),
+        Duty("look after approvals", 5, lambda: approvals.sweep(actor=User.objects.system())),
         Duty("expire roles", 30, lambda: roles.expire(actor=User.objects.system())),
         Duty(
             "forget old answers",

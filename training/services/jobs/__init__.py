@@ -28,7 +28,7 @@ from training.services.jobs.submission import (
     cancel,
     queue_position,
     retry,
-    stop_revoked,
+    stop_resting_on,
     submit,
 )
 
@@ -62,7 +62,7 @@ __all__ = [
     "record_events",
     "release",
     "retry",
-    "stop_revoked",
+    "stop_resting_on",
     "submit",
     "sweep",
 ]

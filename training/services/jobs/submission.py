@@ -13,7 +13,7 @@ from django.utils import timezone
 from governance.actions import Action
 from governance.models import ApprovalRequest, User
 from governance.policy import Permission
-from governance.services import access, ledger
+from governance.services import access, approvals, ledger
 from projects.models import DatasetClearance, DatasetVersion, UseCase
 from projects.services import fields
 from training import queue
@@ -203,13 +203,14 @@ def cancel(*, actor: User, job: TrainingJob) -> TrainingJob:
 
 
 @transaction.atomic
-def stop_revoked(*, actor: User, request: ApprovalRequest) -> int:
-    """Cancel every job that rests on an approval that was revoked; return how many. Other ends leave jobs alone.
+def stop_resting_on(*, actor: User, request: ApprovalRequest) -> int:
+    """Cancel every job that rests on an approval that was revoked or ran out; return how many.
 
-    Called by `approvals` inside the transaction of the revocation. A queued job ends at once; the worker of a running
-    one sees it within a heartbeat.
+    Called by `approvals` inside the transaction that ends the approval; other ends of it leave jobs alone. A queued job
+    ends at once; the worker of a running one sees it within a heartbeat.
     """
-    if request.state != ApprovalRequest.State.REVOKED:
+    how = approvals.stops(request)
+    if not how:
         return 0
     subject = request.subject
     jobs = TrainingJob.objects.select_for_update(no_key=True).filter(
@@ -219,7 +220,7 @@ def stop_revoked(*, actor: User, request: ApprovalRequest) -> int:
         jobs = jobs.filter(dataset_version=subject.version_id, use_case=subject.use_case_id)
     else:
         jobs = jobs.filter(use_case=subject)
-    stopped = [_stop(actor, job, f"An approval that this run rests on was revoked: {request}.") for job in jobs]
+    stopped = [_stop(actor, job, f"An approval that this run rests on {how}: {request}.") for job in jobs]
     return len(stopped)
 
 
