@@ -264,6 +264,11 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_ADAPTER = "portal.accounts.adapter.AccountAdapter"
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_FORMS = {
+    "reset_password": "portal.accounts.passwords.ResetPasswordForm",
+    "reset_password_from_key": "portal.accounts.passwords.ResetPasswordKeyForm",
+    "set_password": "portal.accounts.passwords.SetPasswordForm",
+}
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "Gatehouse: "
 ACCOUNT_SESSION_REMEMBER = False
 # Wrong passwords are counted by axes, below; wrong codes of a second factor here.

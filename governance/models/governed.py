@@ -51,12 +51,32 @@ RIGHTS_OF_OTHERS: dict[str, Rights] = {
 """Tables that migrations fill and the site only reads."""
 
 
+_WORK = Exempt("It is work of a library that decides nothing: rows come and go, and nobody is let in by one.")
+
 OF_OTHERS: dict[str, Governed | Exempt] = {
     # Each row is a right: access reads the first and gives what it says.
     "guardian.userobjectpermission": Governed(),
     "guardian.groupobjectpermission": Governed(),
+    # Each row lets somebody in. Codes that were used and the counters of keys are kept in `data`, encrypted under a
+    # key that the database does not hold; they change at every sign-in.
+    "mfa.authenticator": Governed(operational=("data", "last_used_at")),
+    "socialaccount.socialaccount": Governed(operational=("last_login", "extra_data")),
+    "account.emailaddress": Governed(),
+    "account.emailconfirmation": Exempt("No address is confirmed by mail here; the table stays empty."),
+    "socialaccount.socialapp": Exempt("Providers come from the settings alone; no row of it is read."),
+    "socialaccount.socialtoken": Exempt("What providers send is not kept; the table stays empty."),
+    "sessions.session": Exempt("A session lets nobody in without its row in BrowserSession, which is governed."),
+    "auth.permission": Exempt(
+        "Migrations fill it; the site's login cannot write to it, and access names what it reads."
+    ),
+    "auth.group": Exempt("Nothing here gives a right through groups; roles are rows of their own."),
+    "contenttypes.contenttype": Exempt("Migrations fill it; the site's login cannot write to it."),
+    "admin.logentry": Exempt("The admin is read-only, so it notes nothing; the ledger is the record."),
+    "axes.accessattempt": Exempt("Counts wrong passwords; each is an entry of its own, and so is opening a lock."),
+    "axes.accesslog": _WORK,
+    "axes.accessfailurelog": _WORK,
 }
-"""Tables of libraries in which rights are kept, by model label."""
+"""Every table of a library, by model label: governed where a row is a right or lets somebody in, else why not."""
 
 
 def rights(model) -> Rights:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
 from django.utils import timezone
@@ -12,6 +13,11 @@ from django.utils.translation import gettext_lazy as _
 from governance.models.governed import Governed, Rights
 
 SYSTEM_EMAIL = "system@gatehouse.invalid"
+SEQUENCER_READS = (
+    "id", "email", "name", "ledger_id", "is_active", "is_staff", "is_superuser", "is_service", "must_change_password",
+    "time_zone", "joined_at", "last_login",
+)  # fmt: skip
+"""The columns of a person that the sequencer's database login may read: all but the password."""
 
 
 class UserQuerySet(models.QuerySet):
@@ -20,6 +26,10 @@ class UserQuerySet(models.QuerySet):
     def people(self):
         """Return those who are persons, not service accounts."""
         return self.filter(is_service=False)
+
+    def seen_by_sequencer(self):
+        """Return them with the columns that the sequencer's login may read."""
+        return self.only(*SEQUENCER_READS)
 
     def visible_to(self, user):
         """Return whom `user` may see: everyone in the organisation may see names; nobody sees the service account."""
@@ -40,7 +50,7 @@ class Users(BaseUserManager.from_queryset(UserQuerySet)):
 
     def system(self):
         """Return the service account in whose name the system itself acts."""
-        user, _created = self.get_or_create(
+        user, _created = self.seen_by_sequencer().get_or_create(
             email=SYSTEM_EMAIL, defaults={"name": "Gatehouse", "is_service": True, "password": "!"}
         )
         return user
@@ -65,10 +75,10 @@ class User(AbstractBaseUser, PermissionsMixin):
     joined_at = models.DateTimeField(default=timezone.now)
 
     objects = Users()
-    # The sign-in library writes a password, and hashes it anew at sign-in when the method has moved on. The service
-    # account is made at its first use, before anything could be recorded in anybody's name.
-    rights = Rights(sequencer="SELECT")
-    governed = Governed(operational=("last_login", "password"), born=("email", SYSTEM_EMAIL))
+    # The sequencer mails receipts and names who acted; what proves who somebody is, is not for it to read.
+    rights = Rights(sequencer=f"SELECT ({', '.join(SEQUENCER_READS)})")
+    # The service account is made at its first use, before anything could be recorded in anybody's name.
+    governed = Governed(operational=("last_login",), born=("email", SYSTEM_EMAIL))
 
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
@@ -79,6 +89,10 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.name or self.email
+
+    def check_password(self, raw_password):
+        """Return whether it is their password. Unlike Django's, never writes: `people.renew_hash` does, and records."""
+        return check_password(raw_password, self.password)
 
     def get_full_name(self) -> str:
         """Return the name shown on pages."""

@@ -106,7 +106,7 @@ def _open(actor: User, erasure: Erasure) -> Erasure:
 def _erase(actor: User, erasure: Erasure) -> Erasure:
     if erasure.entry is not None:
         erasure.texts = ledger.erase_entry(actor=actor, entry=erasure.entry, reason=erasure.reason)
-    else:
+    elif erasure.person is not None:
         erasure.texts = people.anonymise(
             actor=actor, user=erasure.person, reason=erasure.reason, written=erasure.written
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import zoneinfo
 
+from django.contrib.auth.hashers import get_hasher, identify_hasher, make_password
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -205,6 +206,19 @@ def password_changed(*, actor: User, how: str, session: str | None = None) -> No
         actor.save(update_fields=["must_change_password"])
     sessions.end_all(actor=actor, user=actor, but=session, why="password")
     ledger.record(Action.PASSWORD_CHANGED, actor=actor, subject=actor, details={"how": how})
+
+
+@transaction.atomic
+def renew_hash(*, actor: User, password: str) -> bool:
+    """Hash the password anew that a person has just proved, where the method has moved on; return whether it had."""
+    preferred = get_hasher()
+    held = identify_hasher(actor.password)
+    if held.algorithm == preferred.algorithm and not preferred.must_update(actor.password):
+        return False
+    actor.password = make_password(password)
+    actor.save(update_fields=["password"])
+    ledger.record(Action.PASSWORD_CHANGED, actor=actor, subject=actor, details={"how": "hashed anew"})
+    return True
 
 
 @transaction.atomic

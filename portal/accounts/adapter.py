@@ -6,6 +6,8 @@ from allauth.account.adapter import DefaultAccountAdapter
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
+from governance.services import people
+
 
 class AccountAdapter(DefaultAccountAdapter):
     """People are created by an administrator or by the organisation's own sign-in, never by signing up."""
@@ -29,6 +31,13 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def pre_authenticate(self, request, **credentials):
         """Leave counting wrong passwords to axes, which says how long a lock lasts and can be opened; see `locking`."""
+
+    def authenticate(self, request, **credentials):
+        """Return who proved themselves; their password is hashed anew where the method of hashing has moved on."""
+        user = super().authenticate(request, **credentials)
+        if user is not None and credentials.get("password"):
+            people.renew_hash(actor=user, password=credentials["password"])
+        return user
 
     def get_password_change_redirect_url(self, request):
         """Return the account's page, from which the password is changed."""

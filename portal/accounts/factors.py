@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from functools import cache
+from functools import cache, wraps
 
 import qrcode
 from allauth.account.internal.flows.login import get_authentication_records
@@ -101,27 +101,48 @@ def wanting(request) -> bool:
     return True
 
 
-def _record(action: Action, user, factor, **details) -> None:
-    with transaction.atomic():
-        ledger.record(action, actor=user, subject=user, details={"type": factor.type, **details})
+def _held(user) -> dict[int, tuple[str, dict]]:
+    return {row.pk: (row.type, row.data) for row in Authenticator.objects.filter(user=user)}
 
 
-@receiver(signals.authenticator_added)
-def _added(sender, request, user, authenticator, **_):
-    _record(Action.FACTOR_ADDED, user, authenticator)
+def recorded(view):
+    """Return the view with its changes of a person's factors and their entries in one transaction.
+
+    allauth tells of some changes after they are committed and of a new name not at all, so what is there before and
+    after is compared. Without their entries the database would refuse the changes.
+    """
+
+    @wraps(view)
+    def bound(request, *args, **kwargs):
+        with transaction.atomic():
+            before = _held(request.user)
+            response = view(request, *args, **kwargs)
+            _note(request, before, _held(request.user))
+        return response
+
+    return bound
 
 
-@receiver(signals.authenticator_removed)
-def _removed(sender, request, user, authenticator, **_):
-    request.session.pop(HELD, None)
-    _record(Action.FACTOR_REMOVED, user, authenticator)
-
-
-@receiver(signals.authenticator_reset)
-def _renewed(sender, request, user, authenticator, **_):
-    _record(Action.FACTOR_CHANGED, user, authenticator)
+def _note(request, before: dict[int, tuple[str, dict]], after: dict[int, tuple[str, dict]]) -> None:
+    gone = sorted(before[pk][0] for pk in before.keys() - after.keys())
+    new = sorted(after[pk][0] for pk in after.keys() - before.keys())
+    renewed = [Authenticator.Type.RECOVERY_CODES] if Authenticator.Type.RECOVERY_CODES in {*gone} & {*new} else []
+    if gone:
+        request.session.pop(HELD, None)
+    changes = [(Action.FACTOR_REMOVED, kind, {}) for kind in gone if kind not in renewed]
+    changes += [(Action.FACTOR_ADDED, kind, {}) for kind in new if kind not in renewed]
+    changes += [(Action.FACTOR_CHANGED, kind, {"what": "codes"}) for kind in renewed]
+    changes += [
+        (Action.FACTOR_CHANGED, before[pk][0], {"what": "name"})
+        for pk in sorted(before.keys() & after.keys())
+        if before[pk][1].get("name") != after[pk][1].get("name")
+    ]
+    for action, kind, details in changes:
+        ledger.record(action, actor=request.user, subject=request.user, details={"type": kind, **details})
 
 
 @receiver(signals.authentication_failed)
 def _failed(sender, request, user, authenticator, reauthentication=False, **_):
-    _record(Action.FACTOR_FAILED, user, authenticator, reauthentication=reauthentication)
+    with transaction.atomic():
+        details = {"type": authenticator.type, "reauthentication": reauthentication}
+        ledger.record(Action.FACTOR_FAILED, actor=user, subject=user, details=details)

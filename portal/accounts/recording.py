@@ -6,6 +6,8 @@ is caught by `RecordingMiddleware`: no unsafe request to its pages leaves withou
 
 from __future__ import annotations
 
+from functools import wraps
+
 from allauth.account import signals as account_signals
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.core.internal.httpkit import get_client_ip
@@ -93,6 +95,20 @@ def _confirmed(sender, request, method, user, reauthenticated=False, **_):
     if reauthenticated:
         with transaction.atomic():
             ledger.record(Action.SESSION_CONFIRMED, actor=user, subject=user, details={"method": method})
+
+
+def together(view):
+    """Return the view with a new password and its entry in one transaction; the database refuses one without the other.
+
+    allauth writes the password first and tells through a signal afterwards.
+    """
+
+    @wraps(view)
+    def bound(request, *args, **kwargs):
+        with transaction.atomic():
+            return view(request, *args, **kwargs)
+
+    return bound
 
 
 class RecordingMiddleware:

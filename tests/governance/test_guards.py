@@ -225,6 +225,22 @@ def test_guards_are_off_while_something_is_migrated_and_only_then():
     assert guards.missing() == []
 
 
+def test_a_site_whose_guards_a_failed_migration_left_off_is_not_ready_and_the_next_migrate_puts_them_on(client):
+    """They are off while a migration runs: it changes tables whose rows wait for the question at commit, which
+    PostgreSQL refuses, and rewrites rows for which nobody acted. The site is not ready meanwhile."""
+    ready = client.get("/readyz").json()["parts"]["database"]
+    assert ready == "ok"
+    if not postgresql():
+        return
+    guards.before_migrations(plan=[("a migration that fails", False)], using="default")
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["ready"]) == (503, False)
+    assert "guards of governed tables are off" in answer.json()["parts"]["database"]
+    # With nothing left to migrate.
+    call_command("migrate", verbosity=0, interactive=False)
+    assert client.get("/readyz").json()["parts"]["database"] == "ok"
+
+
 def test_a_table_that_is_not_there_yet_is_left_alone():
     labels = {model._meta.db_table for model in apps.get_models()}
     assert "projects_team" in labels

@@ -16,6 +16,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
+from django.db.models import Prefetch
 from django.utils import timezone
 
 from governance.actions import Action
@@ -123,7 +124,8 @@ def send_due(*, actor: User) -> dict[str, int]:
 def _claimed() -> Iterator[Receipt]:
     now = timezone.now()
     due = Receipt.objects.filter(sent_at=None, due_at__lte=now).order_by("due_at")
-    for receipt in due.select_related("entry__sealed", "person")[:AT_ONCE]:
+    person = Prefetch("person", User.objects.seen_by_sequencer())
+    for receipt in due.select_related("entry__sealed").prefetch_related(person)[:AT_ONCE]:
         if not receipt.person.is_active:
             # An account that was closed or anonymised has no address to send to; the receipt stays on the entry's page.
             receipt.delete()
