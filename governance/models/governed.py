@@ -15,7 +15,7 @@ class Governed:
     """Rows are inserted, changed and deleted only where the same transaction records a ledger entry.
 
     `operational` columns may change without one: leases, heartbeats, the time of the last use. `moves` are changes of
-    one column from one value to another that count as operational too. `born` is the value by which the one row is
+    one column from one value to another that count as operational too. `born` is the value by which rows are
     known that may be inserted without an entry, as (column, value).
     """
 
@@ -61,7 +61,9 @@ OF_OTHERS: dict[str, Governed | Exempt] = {
     # key that the database does not hold; they change at every sign-in.
     "mfa.authenticator": Governed(operational=("data", "last_used_at")),
     "socialaccount.socialaccount": Governed(operational=("last_login", "extra_data")),
-    "account.emailaddress": Governed(),
+    # allauth notes the address with which somebody signs in, unverified. Such a row opens nothing: a mailed link goes
+    # to the account's own address alone (portal.accounts.passwords).
+    "account.emailaddress": Governed(born=("verified", "false")),
     "account.emailconfirmation": Exempt("No address is confirmed by mail here; the table stays empty."),
     "socialaccount.socialapp": Exempt("Providers come from the settings alone; no row of it is read."),
     "socialaccount.socialtoken": Exempt("What providers send is not kept; the table stays empty."),
@@ -73,6 +75,7 @@ OF_OTHERS: dict[str, Governed | Exempt] = {
     "contenttypes.contenttype": Exempt("Migrations fill it; the site's login cannot write to it."),
     "admin.logentry": Exempt("The admin is read-only, so it notes nothing; the ledger is the record."),
     "axes.accessattempt": Exempt("Counts wrong passwords; each is an entry of its own, and so is opening a lock."),
+    "axes.accessattemptexpiration": _WORK,
     "axes.accesslog": _WORK,
     "axes.accessfailurelog": _WORK,
 }

@@ -23,7 +23,16 @@ def comes_from_outside(user) -> bool:
 
 
 class ResetPasswordForm(forms.ResetPasswordForm):
-    """Asks for a link by mail. The page answers everybody alike; the mail says it to whom no link is sent."""
+    """Asks for a link by mail. The page answers everybody alike; the mail says it to whom no link is sent.
+
+    It goes to an account's own address alone, whatever else allauth has noted beside the account.
+    """
+
+    def clean_email(self):
+        """Find who has this address."""
+        email = super().clean_email()
+        self.users = [user for user in self.users if user.email == email.lower()]
+        return email
 
     def save(self, request, **kwargs):
         """Send the link to those who have a password, and to the others how they sign in."""

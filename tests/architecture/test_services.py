@@ -69,6 +69,7 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     ("governance/services/sessions.py", "begin", "access"): _PROVED,
     ("governance/services/sessions.py", "close", "access"): _PROVED,
     ("governance/services/people.py", "drop_password", "access"): _PROVED,
+    ("governance/services/people.py", "renew_hash", "access"): _PROVED,
     **{("governance/services/sessions.py", "seen", point): _SEEN for point in ALL if point != "keywords"},
     ("projects/services/datasets/imports.py", "run_import", "keywords"): _RUNG,
     ("projects/services/datasets/imports.py", "run_import", "actor"): _RUNG,
