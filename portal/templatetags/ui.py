@@ -249,6 +249,12 @@ def _month(number: int, language: str | None) -> str:
     return escape(MONTHS_3[number].title())
 
 
+@register.filter
+def keeps_input(form) -> bool:
+    """Return whether all that was typed into a form is drawn again; passwords never are."""
+    return not any(getattr(field.field.widget, "input_type", "") == "password" for field in form)
+
+
 @register.filter(name="bytes")
 def bytes_(value: Any) -> str:
     """A size in bytes with a binary unit: 1536 -> "1.5 KiB"; anything that is not a number -> an en dash."""

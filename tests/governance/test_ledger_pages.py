@@ -480,3 +480,24 @@ def test_a_review_leads_an_approver_to_their_own_receipt(decided, carol, dan, as
     other = as_person(dan)
     assert address not in other.get(reverse("governance:review", args=[asked.pk])).content.decode()
     assert other.get(address).status_code == 404
+
+
+def test_a_verification_that_another_worker_took_over_at_its_end_writes_nothing(decided, dan, monkeypatch):
+    asked = ledger.ask(actor=dan)
+    whole = verification.verify
+
+    def taken_over(**options):
+        report = whole(**options)
+        # The pause was longer than the lease: somebody else does it now.
+        Verification.objects.filter(pk=asked.pk).update(token=99)
+        return report
+
+    monkeypatch.setattr(verification, "verify", taken_over)
+    left = background.run(asked.pk)
+    assert (left.state, left.finished_at) == ("running", None)
+    assert not LedgerEntry.objects.filter(action=Action.LEDGER_VERIFIED).exists()
+
+
+def test_an_empty_stretch_is_not_exported(decided, dan):
+    with pytest.raises(ledger.NotSealed, match="is empty"):
+        ledger.begin(actor=dan, start=2, upto=1)

@@ -157,3 +157,16 @@ def test_a_checklist_item_says_in_words_whether_it_is_met():
 
 def test_nothing_missing_draws_no_box():
     assert draw('{% include "components/missing_box.html" with items=items only %}', items=[]).strip() == ""
+
+
+def test_the_summary_of_errors_promises_only_what_is_drawn_again():
+    class Plain(forms.Form):
+        name = forms.CharField()
+
+    class Secret(Plain):
+        password = forms.CharField(widget=forms.PasswordInput)
+
+    source = '{% include "components/form_errors.html" with form=form only %}'
+    assert "still here" in draw(source, form=Plain({}))
+    assert "still here" not in draw(source, form=Secret({}))
+    assert "typed again" in draw(source, form=Secret({}))

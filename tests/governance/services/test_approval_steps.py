@@ -419,3 +419,13 @@ def test_lists_of_records_are_compared_record_by_record():
 
 def test_roles_are_named_in_words(alice, team):
     assert approvals.steps(ask(alice, team, "minimal"))[0].role_words == "reviewer of any kind"
+
+
+def test_what_is_outstanding_names_the_steps_that_are_still_to_be_taken(alice, team, carol):
+    use_case = factories.make_ready_use_case(actor=alice, team=team, tier="high", title="Rank applications")
+    use_cases.submit(actor=alice, use_case=use_case)
+    asked = ApprovalRequest.objects.about(use_case).open().get()
+    assert len(approvals.outstanding(asked)) == 3
+    approvals.decide(actor=carol, request=asked, verdict="approve", digest=asked.digest)
+    left = approvals.outstanding(ApprovalRequest.objects.get(pk=asked.pk))
+    assert [line.partition(":")[0] for line in left] == ["Law or privacy", "Security"]

@@ -211,3 +211,14 @@ def test_background_entries_name_the_service_and_the_person(job, worker, bob):
     jobs.claim(actor=worker, job_id=job.pk, owner="one")
     entry = LedgerEntry.objects.about(job).get(action="job.started")
     assert (entry.actor, entry.on_behalf_of) == (worker, bob)
+
+
+def test_other_events_are_kept_and_move_nothing(job, worker):
+    held = jobs.claim(actor=worker, job_id=job.pk, owner="one")
+    before = (job.stage, job.step)
+    jobs.record_events(
+        actor=worker, claim=held, events=[Event("log", {"level": "info", "message": "Twelve rows are empty."})]
+    )
+    job.refresh_from_db()
+    assert (job.stage, job.step) == before
+    assert job.events.filter(data__message="Twelve rows are empty.").exists()

@@ -222,3 +222,33 @@ def test_queue_position_says_what_a_job_waits_for(ground, bob):
     assert jobs.queue_position(second).ahead == 1
     assert "1 job is ahead" in jobs.queue_position(second).reason
     assert jobs.queue_position(jobs.cancel(actor=bob, job=first)) is None
+
+
+def test_queue_position_tells_of_the_last_attempt_and_of_what_runs(ground, bob, system):
+    running, waiting = ground.submit(bob), ground.submit(bob)
+    held = jobs.claim(actor=system, job_id=running.pk, owner="test")
+    assert "when the running job ends" in jobs.queue_position(waiting).reason
+    assert jobs.queue_position(waiting).running == 1
+    jobs.release(actor=system, claim=held, reason="The worker stops.")
+    other = ground.submit(bob, seed=3)
+    for job in (running, other):
+        jobs.claim(actor=system, job_id=job.pk, owner="test")
+    assert "one of 2 running jobs" in jobs.queue_position(waiting).reason
+    waiting.error_message = "The machine had no memory left."
+    assert "will be tried again" in jobs.queue_position(waiting).reason
+
+
+def test_a_retry_with_fields_that_do_not_fit_says_which(ground, bob):
+    job = jobs.cancel(actor=bob, job=ground.submit(bob))
+    with pytest.raises(jobs.Invalid) as refused:
+        jobs.retry(actor=bob, job=job, overrides={"epochs": 0})
+    assert "epochs" in refused.value.errors
+
+
+def test_a_plan_lists_what_the_gates_still_want(ground, bob, carol):
+    base_models.disallow(actor=carol, base_model=ground.base_model, reason="Its licence changed.")
+    ground.base_model.refresh_from_db()
+    planned = jobs.plan(actor=bob, **ground.described())
+    assert not planned.ready
+    assert len(planned.missing) == 1
+    assert planned.missing[0].startswith("The base model")
