@@ -114,6 +114,8 @@ def recorded(view):
 
     @wraps(view)
     def bound(request, *args, **kwargs):
+        if not request.user.is_authenticated:
+            return view(request, *args, **kwargs)
         with transaction.atomic():
             before = _held(request.user)
             response = view(request, *args, **kwargs)
