@@ -12,7 +12,7 @@ steps = importlib.import_module("governance.migrations.0004_approval_steps")
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("governance", "0006_break_glass"),
+        ("governance", "0007_ledger_queue"),
     ]
 
     operations = [
