@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from governance.interfaces.listings import Column, Listing, Verb, register
+from governance.interfaces.listings import Column, Listing, Verb, by_id, register
 from governance.policy import Permission, Role
 from governance.services import people, roles
 
@@ -23,7 +22,7 @@ REVIEWS = register(
         columns=(
             Column(
                 "subject", _("What is asked"), lambda row: row.subject_label, "title", note=lambda row: row.question,
-                link=lambda row: reverse("governance:review", args=[row.pk]),
+                link=by_id("governance:review"),
             ),
             Column(
                 "state", _("State"), lambda row: row.state, "status",
@@ -67,7 +66,7 @@ PEOPLE = register(
         columns=(
             Column(
                 "name", _("Name"), str, "title", note=lambda row: row.email,
-                link=lambda row: reverse("governance:person", args=[row.pk]),
+                link=by_id("governance:person"),
             ),
             Column("account", _("Account"), lambda row: "active" if row.is_active else "inactive", "status"),
             Column("roles", _("Roles"), _held, "chips"),
@@ -120,7 +119,7 @@ LEDGER = register(
         columns=(
             Column(
                 "action", _("Did what"), lambda row: row.action, "title",
-                link=lambda row: reverse("governance:ledger_entry", args=[row.pk]),
+                link=by_id("governance:ledger_entry"),
             ),
             Column("at", _("When"), lambda row: row.at, "datetime", sort="at"),
             Column("actor", _("Who"), lambda row: row.actor, "person"),

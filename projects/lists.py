@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from governance.interfaces.listings import Column, Listing, Verb, register
+from governance.interfaces.listings import Column, Listing, Verb, by_id, register
 from governance.policy import Permission
 from governance.services import access
 from projects.models import DatasetVersion
@@ -39,7 +39,7 @@ USE_CASES = register(
         label=lambda row: row.title,
         columns=(
             Column(
-                "title", _("Title"), lambda row: row.title, "title", link=_page, sort="title",
+                "title", _("Title"), lambda row: row.title, "title", link=by_id("projects:use_case"), sort="title",
                 note=lambda row: _beginning(row.problem),
             ),
             Column(

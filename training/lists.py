@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from governance.interfaces.listings import Column, Listing, Verb, register
+from governance.interfaces.listings import Column, Listing, Verb, by_id, register
 from governance.policy import Permission
 from governance.services import access
 from training.models import Publication
@@ -36,7 +36,7 @@ JOBS = register(
         filters=("q", "state", "mine"),
         columns=(
             Column(
-                "model", _("Model"), lambda row: row.model_name, "title", link=_page,
+                "model", _("Model"), lambda row: row.model_name, "title", link=by_id("training:job"),
                 note=lambda row: _("Job %(pk)s · %(case)s") % {"pk": row.pk, "case": row.use_case.title},
             ),
             Column("state", _("State"), lambda row: row.state, "status"),

@@ -227,9 +227,9 @@ def when(moment: Any, style: str = "relative") -> SafeString:
         return format_html('<span class="muted">{}</span>', "–")
     if not isinstance(moment, datetime.datetime):
         return format_html('<time datetime="{}">{}</time>', moment.isoformat(), _day(moment))
-    if timezone.is_naive(moment):
+    if moment.tzinfo is None:
         moment = timezone.make_aware(moment)
-    local = timezone.localtime(moment)
+    local = moment.astimezone(timezone.get_current_timezone())
     day = _day(local)
     clock = local.strftime("%H:%M:%S")
     shown = day if style == "date" else f"{day}, {clock[:5]}"
