@@ -42,6 +42,7 @@ _AREAS = (
     ("datasets", "Datasets", "/datasets/", "dataset", ("/datasets/",)),
     ("training", "Training", "/training/", "training", ("/training/", "/base-models/")),
     ("models", "Models", "/models/", "model", ("/models/",)),
+    ("usage", "Usage", "/usage/", "chart", ("/usage/", "/quotas/", "/feedback/")),
     ("reviews", "Reviews", "/reviews/", "review", ("/reviews/",)),
     ("compliance", "Compliance", "/compliance/", "compliance", ("/compliance/", "/ledger/")),
     ("admin", "Admin", "/administration/", "admin", ("/administration/",)),

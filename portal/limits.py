@@ -15,6 +15,7 @@ from rest_framework.throttling import SimpleRateThrottle
 
 from governance.interfaces import credentials, problems
 from governance.services import access
+from portal.gateway import metering
 from portal.views import too_many
 
 RATES = {
@@ -72,13 +73,24 @@ class LimitMiddleware:
             problems.record_refusal(request, access.Denied(reason, code="too_often"), request.user)
         return _answer(request, wait, reason)
 
+    def process_exception(self, request, error):
+        """Say which quota has no room; the meter has recorded it. Whoever answers in another form catches it before."""
+        if not isinstance(error, metering.Exceeded):
+            return None
+        return _answer(request, error.retry_after, error.reason, code=error.code, headers=error.headers)
 
-def _answer(request, wait: int, reason: str) -> HttpResponse:
-    headers = {"Retry-After": str(wait)}
+
+def _answer(
+    request, wait: int, reason: str, *, code: str = "too_often", headers: dict[str, str] | None = None
+) -> HttpResponse:
+    headers = {"Retry-After": str(wait), **(headers or {})}
     if request.path.startswith("/api/"):
-        body = {"type": "about:blank#too_often", "title": "Too many requests", "status": 429, "detail": reason}
-        body |= {"code": "too_often", "request_id": getattr(request, "request_id", "")}
+        body = {"type": f"about:blank#{code}", "title": "Too many requests", "status": 429, "detail": reason}
+        body |= {"code": code, "request_id": getattr(request, "request_id", "")}
         return JsonResponse(body, status=429, content_type="application/problem+json", headers=headers)
     if getattr(request, "htmx", False):
         return HttpResponse(reason, status=429, content_type="text/plain", headers=headers)
-    return too_many(request, wait)
+    page = too_many(request, wait, reason if code != "too_often" else "")
+    for name, value in headers.items():
+        page[name] = value
+    return page

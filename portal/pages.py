@@ -1,9 +1,9 @@
-"""The site's own addresses: home, search, saved views, health."""
+"""The site's own addresses: home, search, saved views, usage, quotas, health."""
 
 from django.urls import path
 
 from portal import views
-from portal.views import saved_views
+from portal.views import feedback, guardrails, quotas, saved_views, usage
 
 app_name = "portal"
 
@@ -18,6 +18,20 @@ urlpatterns = [
     path("views/<int:pk>/delete/", saved_views.remove, name="saved_view_delete"),
     path("welcome/<str:ticket>/", views.welcome, name="welcome"),
     path("models/<slug:team>/<str:name>/try/", views.try_model, name="try_model"),
+    path("models/<slug:team>/<str:name>/guardrails/", guardrails.detail, name="guardrails"),
+    path("usage/", usage.overview, name="usage"),
+    path("usage/calls/", usage.calls, name="usage_calls"),
+    path("usage/calls/export.csv", usage.export, name="usage_calls_export"),
+    path("usage/<int:pk>/feedback/", feedback.give, name="feedback_give"),
+    path("feedback/", feedback.listing, name="feedback"),
+    path("feedback/export.csv", feedback.export, name="feedback_export"),
+    path("use-cases/<int:pk>/labelled.csv", feedback.labelled, name="feedback_labelled"),
+    path("quotas/", quotas.listing, name="quotas"),
+    path("quotas/export.csv", quotas.export, name="quotas_export"),
+    path("quotas/bulk/", quotas.bulk_end, name="quotas_bulk"),
+    path("quotas/new/", quotas.create, name="quota_new"),
+    path("quotas/<int:pk>/", quotas.detail, name="quota"),
+    path("quotas/<int:pk>/end/", quotas.end, name="quota_end"),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
 ]

@@ -444,6 +444,8 @@ CURRENCY = env("CURRENCY", "EUR").upper()
 if not re.fullmatch(r"[A-Z]{3}", CURRENCY):
     raise ImproperlyConfigured(f"CURRENCY is {CURRENCY!r}; give the three letters of ISO 4217, such as EUR.")
 PRICES = env_prices("PRICES")
+# Opens what was said in calls, where a model's policy lets it be kept; every machine of the site needs the same.
+BODIES_KEY_FILE = Path(env("BODIES_KEY_PATH", str(VAR / "bodies.key")))
 # For how long one call can keep a device busy: a budget holds as much while the call runs.
 CALL_MAX_SECONDS = env_int("CALL_MAX_SECONDS", 60)
 
@@ -500,6 +502,10 @@ SPECTACULAR_SETTINGS = {
         "ErasureState": "governance.models.Erasure.State",
         "AccessReviewState": "governance.serializers.access_reviews.STATES",
         "VerificationState": "governance.models.ledger.Verification.State",
+        "UsageKind": "portal.models.Kind",
+        "UsageOutcome": "portal.models.Outcome",
+        "FeedbackThumb": "portal.models.Feedback.Thumb",
+        "QuotaSubject": "portal.models.Quota.Subject",
         "SavedViewAudience": "portal.models.SavedView.Audience",
         "PublicationAudience": "training.models.Publication.Audience",
         "RiskTier": "governance.models.approvals.TIER_CHOICES",

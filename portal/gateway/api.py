@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from django.conf import settings
 from django.shortcuts import get_object_or_404
 from django.urls import path
@@ -12,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from governance.interfaces import rest
-from portal.gateway import engines, predictions
+from portal.gateway import engines, metering, predictions
 from training.models import RegisteredModel
 
 
@@ -50,6 +52,15 @@ class Usage(serializers.Serializer):
     tokens = serializers.IntegerField()
 
 
+class GuardrailFinding(serializers.Serializer):
+    """What a guardrail of the model found in the texts, and what was done about it."""
+
+    guardrail = serializers.CharField()
+    what = serializers.CharField()
+    count = serializers.IntegerField()
+    action = serializers.ChoiceField(["note", "mask", "refuse"])
+
+
 class PredictResponse(serializers.Serializer):
     """For each text, the labels by falling probability."""
 
@@ -60,6 +71,8 @@ class PredictResponse(serializers.Serializer):
     results = serializers.ListField(child=Score(many=True))
     usage = Usage()
     latency_ms = serializers.IntegerField()
+    call = serializers.IntegerField(help_text="The id of the call, for feedback on its answer.")
+    guardrails = GuardrailFinding(many=True)
 
 
 class PredictView(APIView):
@@ -87,6 +100,17 @@ class PredictView(APIView):
                 alias=asked.validated_data["alias"],
                 client=request.headers.get("User-Agent", ""),
             )
+        except metering.Exceeded as error:
+            response = rest.problem(
+                request,
+                status_code=status.HTTP_429_TOO_MANY_REQUESTS,
+                title="The quota is used up",
+                detail=error.reason,
+                code=error.code,
+            )
+            for name, value in error.headers.items():
+                response[name] = value
+            return response
         except engines.Unavailable as error:
             response = rest.problem(
                 request,
@@ -105,8 +129,10 @@ class PredictView(APIView):
             "results": answer.results,
             "usage": {"texts": len(answer.results), "tokens": answer.tokens},
             "latency_ms": answer.latency_ms,
+            "call": answer.call.usage.pk,
+            "guardrails": [dataclasses.asdict(one) for one in answer.verdict.findings],
         }
-        return Response(body, headers=answer.call.headers())
+        return Response(body, headers=answer.call.headers() | answer.verdict.headers())
 
 
 urlpatterns = [path("models/<str:team>/<str:name>/predict", PredictView.as_view(), name="predict")]

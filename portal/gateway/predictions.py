@@ -15,7 +15,8 @@ from pathlib import Path
 from django.conf import settings
 
 from governance.models import User
-from portal.gateway import engines, metering
+from governance.services import access
+from portal.gateway import bodies, engines, guardrails, metering
 from projects.models import Commit
 from projects.services import repositories
 from training.models import ModelVersion, Publication, RegisteredModel
@@ -30,6 +31,10 @@ class Invalid(ValueError):
         self.field = field
 
 
+class NotAnswering(RuntimeError):
+    """A classifier that a guardrail needs cannot be asked now; the message says why."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The answer to one call."""
@@ -38,6 +43,7 @@ class Prediction:
     results: list[list[dict]]
     tokens: int
     call: metering.Call
+    verdict: guardrails.Verdict
 
     @property
     def latency_ms(self) -> int:
@@ -75,13 +81,54 @@ def predict(
             alias=alias,
             client=client,
             digest=hashlib.sha256("\0".join(texts).encode()).hexdigest(),
+            expected_tokens=_most_tokens(texts),
         ) as call:
             call.used(texts=len(texts), characters=sum(map(len, texts)))
-            answer = engines.get("embedded").predict(_loaded(version), texts, top_k)
+            verdict = guardrails.check(stage="input", publication=publication, texts=texts, actor=actor)
+            call.found(verdict.counted)
+            if not verdict.allowed:
+                raise guardrails.Blocked(verdict)
+            answer = engines.get("embedded").predict(_loaded(version), verdict.texts, top_k)
             call.used(prompt_tokens=answer.tokens, seconds=answer.latency_ms / 1000)
     except engines.Refused as error:
         raise Invalid(str(error)) from error
-    return Prediction(publication, answer.results, answer.tokens, call)
+    bodies.keep(call.usage, {"inputs": verdict.texts, "results": answer.results})
+    return Prediction(publication, answer.results, answer.tokens, call, verdict)
+
+
+def classify(*, actor: User, name: str, text: str) -> list[dict]:
+    """Return the labels that the published classifier `team/name` gives a text, for a guardrail that looks by it.
+
+    The call is metered like any other, in the name of whoever the guardrail looks for. Raises NotAnswering.
+    """
+    team, _slash, short = name.partition("/")
+    model = RegisteredModel.objects.filter(team__slug=team, name=short).select_related("team", "use_case").first()
+    try:
+        if model is None:
+            raise Invalid(f"There is no model “{name}”.", field="model")
+        # What a classifier says is for the gateway's eyes; a guardrail of its own would look for ever.
+        publication = registry.servable(user=actor, model=model)
+        cut = text[: settings.PREDICT_MAX_CHARACTERS]
+        with metering.call(
+            actor=actor,
+            kind=metering.Kind.PREDICT,
+            model=model,
+            version=publication.version,
+            alias=publication.alias,
+            client="guardrail",
+            digest=hashlib.sha256(cut.encode()).hexdigest(),
+            expected_tokens=_most_tokens([cut]),
+        ) as call:
+            answer = engines.get("embedded").predict(_loaded(publication.version), [cut], 100)
+            call.used(texts=1, characters=len(cut), prompt_tokens=answer.tokens, seconds=answer.latency_ms / 1000)
+    except (Invalid, access.Denied, engines.Refused, engines.Unavailable, metering.Exceeded) as error:
+        raise NotAnswering(str(error)) from error
+    return answer.results[0]
+
+
+def _most_tokens(texts: list[str]) -> int:
+    """Return how many tokens these texts can have at most: one for each byte, and what marks the ends of each."""
+    return sum(len(text.encode()) + 2 for text in texts)
 
 
 def _check(texts: list[str], top_k: int) -> None:

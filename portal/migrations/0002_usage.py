@@ -198,6 +198,7 @@ class Migration(migrations.Migration):
                 ("engine", models.CharField(blank=True, max_length=40)),
                 ("client", models.CharField(blank=True, max_length=120)),
                 ("request_id", models.CharField(blank=True, max_length=64)),
+                ("findings", models.JSONField(default=dict)),
                 (
                     "base_model",
                     models.ForeignKey(
@@ -278,6 +279,74 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name_plural": "usage",
                 "ordering": ["-at", "-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="GuardrailPolicy",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("rules", models.JSONField(default=dict)),
+                ("keep_days", models.PositiveIntegerField(default=0)),
+                ("set_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "model",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="guardrail_policy",
+                        to="training.registeredmodel",
+                    ),
+                ),
+                (
+                    "set_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "guardrail policies",
+            },
+        ),
+        migrations.CreateModel(
+            name="Feedback",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "thumb",
+                    models.CharField(choices=[("up", "It helped"), ("down", "It did not help")], max_length=4),
+                ),
+                ("comment", models.TextField(blank=True)),
+                ("label", models.CharField(blank=True, max_length=200)),
+                ("given_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("changed_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "usage",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="feedback", to="portal.usage"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "feedback",
+                "ordering": ["-changed_at", "-id"],
+                "indexes": [models.Index(fields=["-changed_at", "-id"], name="feedback_changed")],
+            },
+        ),
+        migrations.CreateModel(
+            name="Body",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("sealed", models.BinaryField()),
+                ("purge_at", models.DateTimeField(db_index=True)),
+                (
+                    "usage",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="body", to="portal.usage"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "bodies",
             },
         ),
         migrations.AddIndex(

@@ -1,10 +1,15 @@
-"""What only the site knows: usage and its quotas, and the views of lists that people keep and share."""
+"""What only the site knows: usage, quotas, guardrails, feedback, and the views of lists that people keep and share."""
 
+from portal.models.feedback import Body, Feedback
+from portal.models.guardrails import GuardrailPolicy
 from portal.models.quotas import Quota, QuotaCount, QuotaRefusal, QuotaWarning, Unit, Window
 from portal.models.saved_views import SavedView, UsualView
 from portal.models.usage import Kind, Outcome, Usage
 
 __all__ = [
+    "Body",
+    "Feedback",
+    "GuardrailPolicy",
     "Kind",
     "Outcome",
     "Quota",

@@ -79,6 +79,8 @@ class Usage(models.Model):
     engine = models.CharField(max_length=40, blank=True)
     client = models.CharField(max_length=120, blank=True)
     request_id = models.CharField(max_length=64, blank=True)
+    # How often each guardrail found something, as {"personal_data": 2}.
+    findings = models.JSONField(default=dict)
 
     objects = UsageQuerySet.as_manager()
     governed = Governed()

@@ -98,6 +98,11 @@ STATUSES: dict[str, tuple[str, Any, str]] = {
     "verified": ("shield", gettext_lazy("Verified"), "good"),
     "significant": ("check", gettext_lazy("Significant"), "good"),
     "not_significant": ("minus", gettext_lazy("Not significant"), "neutral"),
+    # calls of models
+    "answered": ("check-circle", gettext_lazy("Answered"), "good"),
+    "helped": ("thumb", gettext_lazy("It helped"), "good"),
+    "not_helped": ("x-circle", gettext_lazy("It did not help"), "warn"),
+    "unavailable": ("warning", gettext_lazy("Unavailable"), "warn"),
     # emergency access, and reviews of who holds what
     "in_force": ("warning", gettext_lazy("In force"), "bad"),
     "to_review": ("clock", gettext_lazy("To be reviewed"), "info"),

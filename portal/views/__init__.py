@@ -22,7 +22,7 @@ from governance.models import AccessReview, ApprovalRequest, BreakGlass, User
 from governance.policy import Permission
 from governance.services import access, approvals
 from portal import welcome as tickets
-from portal.gateway import engines, predictions
+from portal.gateway import engines, metering, predictions
 from projects.models import Dataset, DatasetVersion, Team, UseCase
 from training.models import BaseModel, ModelVersion, Publication, RegisteredModel, TrainingJob
 
@@ -148,8 +148,10 @@ def try_model(request, team, name):
             alias=request.POST.get("alias", "champion"),
             client=request.headers.get("User-Agent", ""),
         )
-    except (predictions.Invalid, engines.Unavailable) as error:
+    except (predictions.Invalid, engines.Unavailable, metering.Exceeded) as error:
         context["problem"] = str(error)
+    else:
+        context["near"] = [one for one in context["prediction"].call.standings if one.near]
     template = "portal/_prediction.html" if getattr(request, "htmx", False) else "portal/try_model.html"
     return render(request, template, context)
 
@@ -209,9 +211,9 @@ def not_found(request, exception=None):
     return render(request, "404.html", status=404)
 
 
-def too_many(request, wait: int = 60):
-    """Say that something was asked too often and when to come back; `wait` is in seconds."""
-    page = render(request, "429.html", {"wait": wait}, status=429)
+def too_many(request, wait: int = 60, reason: str = ""):
+    """Say that something was asked too often and when to come back, in seconds; or that a quota has no room."""
+    page = render(request, "429.html", {"wait": wait, "reason": reason}, status=429)
     page["Retry-After"] = str(wait)
     return page
 

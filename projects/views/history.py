@@ -36,6 +36,12 @@ WORDS: dict[str, tuple] = {
     Action.CLEARANCE_REQUESTED: (gettext_lazy("asked for clearance"), "review", "info"),
     Action.OBJECT_SHARED: (gettext_lazy("shared it"), "link", "warn"),
     Action.OBJECT_UNSHARED: (gettext_lazy("ended a share"), "lock", ""),
+    Action.QUOTA_SET: (gettext_lazy("set it"), "plus", "info"),
+    Action.QUOTA_CHANGED: (gettext_lazy("changed it"), "edit", ""),
+    Action.QUOTA_ENDED: (gettext_lazy("ended it"), "stop", "warn"),
+    Action.QUOTA_NEARED: (gettext_lazy("used it nearly up"), "warning", "warn"),
+    Action.QUOTA_EXCEEDED: (gettext_lazy("was refused by it"), "x-circle", "bad"),
+    Action.GUARDRAILS_SET: (gettext_lazy("set the guardrails"), "shield", "info"),
     Action.REFUSED: (gettext_lazy("was refused"), "x-circle", "bad"),
 }
 NOTES = ("reason", "note", "purpose")

@@ -92,6 +92,7 @@ def address(route: Route, side: Side, world: World) -> str:
         "members": side.assignment, "me": side.owner, "views": side.view, "saved-views": side.view,
         "sessions": side.session,
         "evaluations": getattr(side.job, "evaluation", None), "versions": side.model_version,
+        "usage": side.usage, "quotas": side.quota, "feedback": side.feedback,
         "access": side.use_case, "break-glass": side.glass, "access-reviews": side.access_review,
     }  # fmt: skip
     values = {

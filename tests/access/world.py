@@ -32,8 +32,9 @@ from governance.services import (
     sessions,
     tokens,
 )
-from portal.models import SavedView
-from portal.services import saved_views
+from portal.gateway import metering
+from portal.models import Feedback, Quota, SavedView, Usage
+from portal.services import feedback, quotas, saved_views
 from projects.models import Repository, StrategicGoal, Team
 from projects.services import goals, repositories, teams, use_cases
 from tests import factories
@@ -111,6 +112,9 @@ class Side:
     glass: BreakGlass
     access_review: AccessReview
     session: BrowserSession
+    usage: Usage
+    quota: Quota
+    feedback: Feedback
 
 
 def make_side(slug: str, *, administrator: User, reviewer: User, base_model) -> Side:
@@ -193,9 +197,12 @@ def make_side(slug: str, *, administrator: User, reviewer: User, base_model) -> 
     review = access_reviews.open(
         actor=owner, subject=dataset, owner=owner, due_on=timezone.localdate() + datetime.timedelta(days=14)
     )
+    quota = quotas.create(actor=owner, subject="team", team=team, unit="calls", window="day", amount=1000)
+    usage = metering.begin(actor=owner, model=model, version=model_version, kind="predict").finish("answered")
+    said = feedback.give(actor=owner, usage=usage, thumb="up", comment=f"It helped {slug}.")
     return Side(
         team, owner, member, assignment, use_case, waiting, dataset, version, share, job, model, model_version,
-        publication, approval, token, view, glass, review, session,
+        publication, approval, token, view, glass, review, session, usage, quota, said,
     )  # fmt: skip
 
 

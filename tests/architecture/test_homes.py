@@ -43,8 +43,10 @@ HOMES: dict[str, tuple[tuple[str, ...], str]] = {
             "governance/services/ledger/",
             "governance/anchors/rfc3161.py",
             "portal/accounts/factors.py",
+            "portal/gateway/bodies.py",
         ),
-        "signatures belong to the ledger, whose key is not read anywhere else, and the secrets of second factors to the door",
+        "signatures belong to the ledger, whose key is not read anywhere else, the secrets of second factors to the door, and "
+        "what was said in calls to the gateway",
     ),
     "rfc3161_client": (("governance/anchors/rfc3161.py",), "time stamps are one kind of anchor"),
 }

@@ -37,6 +37,7 @@ _ASKED = "what it asks for is recorded with its result, in the name of who asked
 _COPIES = "it forgets copies of answers; what the calls did is recorded"
 _PULSE = "a sign of life is no act: starting, ending and losing a job are recorded"
 _SEEN = "a sign of life is no act: signing in and out and ending a session are recorded"
+_SAID = "who made a call says how its answer was; no permission gives that, and everybody else is refused"
 _PROVED = "it follows from an act in which the person proved who they are; the door that checked it calls this"
 EXCEPTIONS: dict[tuple[str, str, str], str] = {
     **{("projects/services/repositories.py", "store_blob", point): _BYTES for point in ALL},
@@ -71,6 +72,7 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     ("governance/services/people.py", "drop_password", "access"): _PROVED,
     ("governance/services/people.py", "renew_hash", "access"): _PROVED,
     **{("governance/services/sessions.py", "seen", point): _SEEN for point in ALL if point != "keywords"},
+    ("portal/services/feedback.py", "give", "access"): _SAID,
     ("projects/services/datasets/imports.py", "run_import", "keywords"): _RUNG,
     ("projects/services/datasets/imports.py", "run_import", "actor"): _RUNG,
     ("training/services/jobs/ownership.py", "heartbeat", "transaction"): _FENCED,

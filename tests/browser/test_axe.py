@@ -212,8 +212,23 @@ def test_ledger_compliance_and_administration(desk, content):
     assert not said, "\n".join(said)
 
 
+def test_usage_quotas_and_feedback(site, desk):
+    body = {"subject": "organisation", "unit": "calls", "window": "hour", "amount": "100000", "each_person": True}
+    quota = site.api("frank").post("quotas/", json=body).json()
+    paths = [
+        "/usage/?of=organisation",
+        "/usage/calls/",
+        "/quotas/",
+        "/quotas/new/",
+        f"/quotas/{quota['id']}/",
+        "/feedback/",
+    ]
+    assert not (said := examine(desk("frank"), paths)), "\n".join(said)
+
+
 def test_lists_that_are_empty_for_their_reader(desk):
     paths = ["/", "/use-cases/", "/datasets/", "/training/", "/models/", "/reviews/", "/teams/"]
+    paths += ["/usage/", "/usage/calls/", "/quotas/?subject=team", "/feedback/"]
     assert not (said := examine(desk("eve"), paths)), "\n".join(said)
 
 

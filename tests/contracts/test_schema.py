@@ -100,7 +100,7 @@ def substitutes(path: str, world: World) -> dict[str, str]:
         "delegations": world.delegation,
         "erasures": world.erasure,
         "base-models": world.base_model, "sessions": side.session, "jobs": side.job, "publications": side.publication,
-        "saved-views": side.view,
+        "saved-views": side.view, "usage": side.usage, "quotas": side.quota, "feedback": side.feedback,
     }  # fmt: skip
     found = {
         "team": side.team.slug, "slug": side.team.slug, "number": "1", "file": "README.md", "path": "README.md",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.test import Client
 
 from governance.actions import Action
 from governance.models import LedgerEntry
 from governance.services import tokens
+from portal import limits
+from portal.gateway import metering
 
 pytestmark = pytest.mark.django_db
 TRY = "/models/helpdesk/none/try/"
@@ -60,3 +64,29 @@ def test_uploads_are_limited_and_looking_is_not(alice, team):
     address = "/datasets/helpdesk/none/upload/"
     assert [client.post(address).status_code for _ in range(3)] == [404, 404, 429]
     assert [client.get(address).status_code for _ in range(3)] == [404, 404, 404]
+
+
+def test_a_quota_without_room_is_answered_in_the_form_that_was_asked_for(rf):
+    middleware = limits.LimitMiddleware(lambda request: None)
+    error = metering.Exceeded(
+        "5 calls are used up.", retry_after=7, code="insufficient_quota", headers={"RateLimit": "x"}
+    )
+    assert middleware.process_exception(rf.get("/"), ValueError()) is None
+    program = middleware.process_exception(rf.post("/api/v1/x"), error)
+    assert (program.status_code, program["Retry-After"], program["RateLimit"]) == (429, "7", "x")
+    assert json.loads(program.content)["code"] == "insufficient_quota"
+    fragment = rf.post("/models/")
+    fragment.htmx = True
+    assert middleware.process_exception(fragment, error).content.decode() == "5 calls are used up."
+
+
+def test_a_page_says_which_quota_has_no_room(client, eve, monkeypatch):
+    client.force_login(eve)
+
+    def raises(**_):
+        raise metering.Exceeded("5 calls are used up.", retry_after=7, code="insufficient_quota")
+
+    monkeypatch.setattr("portal.gateway.metering.standings", raises)
+    page = client.get("/usage/")
+    assert (page.status_code, page["Retry-After"]) == (429, "7")
+    assert "5 calls are used up." in page.text

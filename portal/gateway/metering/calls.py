@@ -65,6 +65,16 @@ class Call:
         self._characters += characters
         self._seconds += seconds
 
+    def found(self, findings: dict[str, int]) -> None:
+        """Add how often guardrails found something, by their names."""
+        held = self.usage.findings
+        self.usage.findings = held | {name: held.get(name, 0) + count for name, count in findings.items()}
+
+    @property
+    def standings(self) -> list[quotas.Standing]:
+        """Return how the quotas stand that this call was counted in, as far as it has been."""
+        return [quotas.Standing(hold.quota, hold.used, hold.ends_at) for hold in self._holds]
+
     def headers(self) -> dict[str, str]:
         """Return what the answer's headers say about quotas, as far as the call has been counted."""
         return quotas.headers(self._holds)
@@ -119,6 +129,7 @@ class Call:
                 **({"commit": usage.commit} if usage.commit else {}),
                 **({"alias": usage.alias} if usage.alias else {}),
                 **{name: value for name, value in counted.items() if value},
+                **({"guardrails": usage.findings} if usage.findings else {}),
                 "latency_ms": usage.latency_ms,
                 "cost": f"{usage.cost} {usage.currency}",
                 "outcome": usage.outcome.value,

@@ -13,13 +13,14 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from typing import Protocol
 
 import redis
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Sum
+from django.db.models import Count, F, Q, Sum
 from django.utils import timezone
 
 from portal.gateway import engines
@@ -83,23 +84,36 @@ def of_site() -> Counts:
     return _redis(settings.CACHE_URL) if settings.CACHE_URL else Database()
 
 
-def spent(hold: Hold) -> int:
-    """Return what the usage of the hold's window adds up to, in the quota's unit."""
+def spent(holds: Sequence[Hold]) -> list[int]:
+    """Return what the usage of each hold's window adds up to, in its quota's unit, in one query for all of them."""
+    chosen = {f"of_{number}": _usage_of(hold) for number, hold in enumerate(holds)}
+    if not chosen:
+        return []
+    sums = {
+        name: Count("pk", filter=rule) if amount is None else Sum(amount, filter=rule, default=0)
+        for name, (rule, amount) in chosen.items()
+    }
+    anything = reduce(or_, (rule for rule, _amount in chosen.values()))
+    found = Usage.objects.filter(anything).order_by().aggregate(**sums)
+    return [
+        int(found[name] * (MICRO if hold.quota.unit == Unit.MONEY else 1))
+        for name, hold in zip(chosen, holds, strict=True)
+    ]
+
+
+def _usage_of(hold: Hold) -> tuple[Q, F | None]:
+    """Return which rows of usage count for a hold, and what of each; None where each row counts as one."""
     quota = hold.quota
-    rows = Usage.objects.between(hold.begins_at, hold.ends_at)
+    rule = Q(at__gte=hold.begins_at, at__lt=hold.ends_at)
     if quota.subject != Quota.Subject.ORGANISATION:
-        rows = rows.filter(**{quota.subject: getattr(quota, f"{quota.subject}_id")})
+        rule &= Q(**{quota.subject: getattr(quota, f"{quota.subject}_id")})
     if hold.holder:
-        rows = rows.filter(person=hold.holder)
-    transfers = rows.filter(kind__in=TRANSFERS)
-    calls = rows.exclude(kind__in=TRANSFERS)
-    if quota.unit == Unit.CALLS:
-        return calls.count()
+        rule &= Q(person=hold.holder)
+    transfers = Q(kind__in=TRANSFERS)
     if quota.unit == Unit.BYTES:
-        return transfers.aggregate(sum=Sum("bytes"))["sum"] or 0
-    if quota.unit == Unit.TOKENS:
-        return calls.aggregate(sum=Sum(F("prompt_tokens") + F("completion_tokens")))["sum"] or 0
-    return int((calls.aggregate(sum=Sum("cost"))["sum"] or 0) * MICRO)
+        return rule & transfers, F("bytes")
+    amount = {Unit.TOKENS: F("prompt_tokens") + F("completion_tokens"), Unit.MONEY: F("cost")}.get(Unit(quota.unit))
+    return rule & ~transfers, amount
 
 
 _TABLE = QuotaCount._meta.db_table
@@ -115,10 +129,15 @@ class Database:
         """Take in a transaction of its own, the quotas in one order, so that two calls never wait for each other."""
         with transaction.atomic():
             for hold in holds:
-                if not self._took(hold):
+                if self._took(hold):
+                    continue
+                used = self._count(hold)
+                if used is None:
                     self._begin(hold)
-                    if not self._took(hold):
-                        raise Full(hold, self._row(hold).values_list("used", flat=True).get())
+                    if self._took(hold):
+                        continue
+                    used = self._count(hold)
+                raise Full(hold, used)
 
     def settle(self, hold: Hold, actual: int) -> None:
         """Change the count within the transaction that is open."""
@@ -134,8 +153,10 @@ class Database:
         )
         known = {(row.quota_id, row.holder, row.begins_at): row.used for row in rows}
         for hold in holds:
-            found = known.get((hold.quota.pk, hold.holder, hold.begins_at))
-            hold.used = spent(hold) if found is None else found
+            hold.used = known.get((hold.quota.pk, hold.holder, hold.begins_at), 0)
+        new = [hold for hold in holds if (hold.quota.pk, hold.holder, hold.begins_at) not in known]
+        for hold, used in zip(new, spent(new), strict=True):
+            hold.used = used
 
     def _took(self, hold: Hold) -> bool:
         with connection.cursor() as cursor:
@@ -145,15 +166,16 @@ class Database:
             hold.used = used
         return bool(found)
 
-    def _begin(self, hold: Hold) -> None:
-        if not self._row(hold).exists():
-            row = QuotaCount(quota=hold.quota, holder=hold.holder, begins_at=hold.begins_at, used=spent(hold))
-            # Two calls may be the first: the second waits for the first one's row and adds to that.
-            QuotaCount.objects.bulk_create([row], ignore_conflicts=True)
+    @staticmethod
+    def _begin(hold: Hold) -> None:
+        row = QuotaCount(quota=hold.quota, holder=hold.holder, begins_at=hold.begins_at, used=spent([hold])[0])
+        # Two calls may be the first: the second waits for the first one's row and adds to that.
+        QuotaCount.objects.bulk_create([row], ignore_conflicts=True)
 
     @staticmethod
-    def _row(hold: Hold):
-        return QuotaCount.objects.filter(quota=hold.quota, holder=hold.holder, begins_at=hold.begins_at)
+    def _count(hold: Hold) -> int | None:
+        rows = QuotaCount.objects.filter(quota=hold.quota, holder=hold.holder, begins_at=hold.begins_at)
+        return rows.values_list("used", flat=True).first()
 
 
 def _place(hold: Hold) -> list:
@@ -206,8 +228,6 @@ class Redis:
 
     def take(self, holds: Sequence[Hold]) -> None:
         """Take all at once; what Redis does not know is summed up and put there first."""
-        if not holds:
-            return
         arguments = [number for hold in holds for number in (hold.held, hold.quota.limit)]
         try:
             while True:
@@ -216,7 +236,7 @@ class Redis:
                     break
                 missing = holds[answer[1] - 1]
                 gone = int(missing.ends_at.timestamp()) + KEPT
-                self._begin(keys=[_key(missing)], args=[spent(missing), secrets.token_hex(8), gone])
+                self._begin(keys=[_key(missing)], args=[spent([missing])[0], secrets.token_hex(8), gone])
         except redis.RedisError as error:
             logger.error("Redis does not count quotas: %s", error)
             raise Uncounted(
@@ -246,7 +266,10 @@ class Redis:
         except redis.RedisError:
             found = [None] * len(holds)
         for hold, used in zip(holds, found, strict=True):
-            hold.used = spent(hold) if used is None else int(used)
+            hold.used = int(used or 0)
+        new = [hold for hold, used in zip(holds, found, strict=True) if used is None]
+        for hold, used in zip(new, spent(new), strict=True):
+            hold.used = used
 
 
 def _key(hold: Hold) -> str:

@@ -67,6 +67,11 @@ class Standing:
         return self.share >= WARN_AT
 
     @property
+    def tone(self) -> str:
+        """Return how a page colours it: bad where nothing is left, warn where it comes to its end."""
+        return "bad" if not self.left else "warn" if self.near else ""
+
+    @property
     def sentence(self) -> str:
         """Return how much is used, of what, until when."""
         return _("%(used)s of %(quota)s are used; it is whole again %(when)s.") % {
@@ -180,7 +185,9 @@ def _refusal(hold: counts.Hold, holds: list[counts.Hold]) -> Exceeded:
         "needed": quota.told(hold.held),
         "when": _when(hold.ends_at),
     }
-    if hold.held > quota.limit:
+    if not quota.limit:
+        reason = _("The quota of %(quota)s leaves nothing to be used.")
+    elif hold.held > quota.limit:
         reason = _(
             "This call can need up to %(needed)s, and the quota of %(quota)s never has as much. Make it smaller."
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import transaction
 
+from governance.actions import Action
+from governance.services import ledger
 from projects.models import Repository
 from projects.services import repositories
 from tests import factories
@@ -15,7 +17,7 @@ def make_model(person, team, name: str = "router") -> RegisteredModel:
     use_case = factories.make_use_case(actor=person, team=team, title=f"Sort with {name}")
     with transaction.atomic():
         repository = repositories.create(actor=person, kind=Repository.Kind.MODEL, team=team, name=name)
-        return RegisteredModel.objects.create(
+        model = RegisteredModel.objects.create(
             team=team,
             name=name,
             title=name.capitalize(),
@@ -24,3 +26,5 @@ def make_model(person, team, name: str = "router") -> RegisteredModel:
             repository=repository,
             created_by=person,
         )
+        ledger.record(Action.MODEL_REGISTERED, actor=person, subject=model)
+    return model

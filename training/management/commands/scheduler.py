@@ -6,8 +6,6 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
@@ -17,23 +15,14 @@ from django.db import Error, close_old_connections, connection
 from governance.models import User
 from governance.services import approvals, ledger, roles, tokens
 from projects.services import datasets
-from training import supervisor
+from training import duties, supervisor
+from training.duties import Duty
 from training.services import jobs
 
 logger = logging.getLogger(__name__)
 
 ANSWERS_KEPT = timedelta(hours=24)
 LONGEST_PAUSE = 15.0
-
-
-@dataclass
-class Duty:
-    """Something to do again and again: every so many seconds, the first time at once."""
-
-    name: str
-    every: float
-    act: Callable[[], object]
-    due: float = 0.0
 
 
 class Command(BaseCommand):
@@ -51,11 +40,11 @@ class Command(BaseCommand):
         if threading.current_thread() is threading.main_thread():
             for name in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(name, lambda *_: stop.set())
-        duties = _duties()
+        todo = [*_duties(), *duties.registered()]
         pause = float(settings.SWEEP_SECONDS)
         while True:
             close_old_connections()
-            failed = [duty.name for duty in duties if duty.due <= time.monotonic() and not _do(duty)]
+            failed = [duty.name for duty in todo if duty.due <= time.monotonic() and not _do(duty)]
             if once:
                 return
             # A database that is away is asked again, less and less often, until it is back.
