@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from django.http import HttpResponse
@@ -21,7 +22,7 @@ from governance.services import access
 from projects import downloads
 from projects.services import repositories
 from training import serializers
-from training.engine import baselines, recipes
+from training.engine import baselines, measures, recipes
 from training.lists import JOBS, MODELS
 from training.models import BaseModel, Evaluation, JobEvent, ModelVersion, Publication, RegisteredModel, TrainingJob
 from training.services import base_models, jobs, registry
@@ -142,10 +143,17 @@ def _recipe(name: str) -> dict[str, Any]:
             }
             for preset in declared.presets.values()
         ],
-        "hyperparameters": [hyperparameter.to_json() for hyperparameter in declared.hyperparameters],
+        "layouts": list(declared.layouts),
+        "families": list(declared.families),
+        "metrics": [metric.to_json() for metric in measures.get(declared.measure).metrics],
+        "hyperparameters": [
+            one.to_json() | {"methods": [name for name in declared.methods if name in one.methods]}
+            for one in declared.hyperparameters
+        ],
         "baselines": [
             {"name": rival.name, "title": rival.title, "help": rival.help}
             for rival in map(baselines.get, baselines.names())
+            if rival.measure == declared.measure
         ],
     }
 
@@ -249,7 +257,8 @@ class Jobs(Bulk, rest.ViewSet):
     def dry_run(self, request):
         """Say what a job would do, what it would cost and what stands in its way; nothing is queued."""
         plan = jobs.plan(actor=request.user, **self.checked(serializers.SubmitSerializer))
-        return Response(serializers.PlanSerializer(plan.as_dict()).data)
+        shown = [asdict(one) for one in plan.preview]
+        return Response(serializers.PlanSerializer(plan.as_dict() | {"preview": shown}).data)
 
     @extend_schema(request=None, responses=serializers.JobDetailSerializer)
     @action(detail=True, methods=["post"])

@@ -131,6 +131,19 @@ class TruncationSerializer(serializers.Serializer):
     longest = serializers.IntegerField()
     bins = serializers.ListField(child=serializers.ListField(child=serializers.FloatField()))
     measured = serializers.IntegerField(help_text="Texts counted with the model's tokenizer; 0: estimated.")
+    lost = serializers.FloatField(help_text="Share of examples of which nothing to learn is left; language models.")
+    learned = serializers.FloatField(help_text="Tokens of an example that are learned, on average; language models.")
+
+
+class ShownSerializer(serializers.Serializer):
+    """The beginning of one training example as a language model reads it."""
+
+    row = serializers.IntegerField()
+    tokens = serializers.ListField(
+        child=serializers.ListField(), help_text="Pairs of a token's text and whether it is learned."
+    )
+    total = serializers.IntegerField()
+    learned = serializers.IntegerField()
 
 
 class PlanSerializer(serializers.Serializer):
@@ -153,6 +166,7 @@ class PlanSerializer(serializers.Serializer):
     trained_parameters = serializers.IntegerField()
     total_parameters = serializers.IntegerField()
     truncation = TruncationSerializer(allow_null=True)
+    preview = ShownSerializer(many=True, help_text="Examples in tokens; empty but for language models.")
     memory_bytes = RangeSerializer(allow_null=True)
     seconds = RangeSerializer(allow_null=True)
     calibrated_on = serializers.IntegerField(help_text="How many earlier jobs the time is fitted to.")
@@ -233,7 +247,7 @@ class EvaluationSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Evaluation
-        fields = ["job", "digest", "accuracy", "macro_f1", "test_rows", "created_at", "report"]
+        fields = ["job", "digest", "metric", "score", "accuracy", "macro_f1", "test_rows", "created_at", "report"]
 
 
 class PublicationSerializer(serializers.ModelSerializer):
@@ -287,15 +301,21 @@ class VersionSerializer(serializers.ModelSerializer):
     commit = serializers.CharField(source="commit.oid", read_only=True)
     dataset_commit = serializers.CharField(source="dataset_version.commit.oid", read_only=True)
     base_revision = serializers.CharField(source="base_model.commit.oid", read_only=True)
-    accuracy = serializers.FloatField(source="job.evaluation.accuracy", read_only=True)
-    macro_f1 = serializers.FloatField(source="job.evaluation.macro_f1", read_only=True)
+    metric = serializers.CharField(source="job.evaluation.metric", read_only=True, help_text="The one that decides.")
+    score = serializers.FloatField(source="job.evaluation.score", read_only=True, help_text="Its value.")
+    accuracy = serializers.FloatField(
+        source="job.evaluation.accuracy", read_only=True, allow_null=True, help_text="Of classifiers."
+    )
+    macro_f1 = serializers.FloatField(
+        source="job.evaluation.macro_f1", read_only=True, allow_null=True, help_text="Of classifiers."
+    )
 
     class Meta:
         model = ModelVersion
         fields = [
             "id", "model", "number", "state", "commit", "job", "use_case", "dataset_version", "dataset_commit",
-            "base_model", "base_revision", "spec_digest", "evaluation_digest", "labels", "size", "accuracy", "macro_f1",
-            "created_at",
+            "base_model", "base_revision", "spec_digest", "evaluation_digest", "labels", "size", "metric", "score",
+            "accuracy", "macro_f1", "created_at",
         ]  # fmt: skip
 
 
@@ -335,5 +355,8 @@ class RecipeSerializer(serializers.Serializer):
     methods = serializers.ListField(child=serializers.CharField())
     default_preset = serializers.CharField()
     presets = serializers.ListField(child=serializers.DictField())
+    layouts = serializers.ListField(child=serializers.CharField(), help_text="What a row of its data may be made of.")
+    families = serializers.ListField(child=serializers.CharField(), help_text="Architectures of base models.")
+    metrics = serializers.ListField(child=serializers.DictField(), help_text="What it is measured by.")
     hyperparameters = serializers.ListField(child=serializers.DictField())
     baselines = serializers.ListField(child=serializers.DictField())

@@ -162,7 +162,7 @@ def make_side(slug: str, *, administrator: User, reviewer: User, base_model) -> 
     TrainingJob.objects.filter(pk=job.pk).update(state=TrainingJob.State.SUCCEEDED, finished_at=timezone.now())
     job.refresh_from_db()
     JobEvent.objects.create(job=job, token=1, type="log", at=timezone.now(), data={"message": "Started."})
-    Evaluation.objects.create(job=job, digest=SHA, report=REPORT, accuracy=0.8, macro_f1=0.8, test_rows=6)
+    Evaluation.objects.create(job=job, digest=SHA, report=REPORT, score=0.8, accuracy=0.8, macro_f1=0.8, test_rows=6)
     repository = repositories.create(actor=owner, kind=Repository.Kind.MODEL, team=team, name=f"{slug}-router")
     commit = repositories.commit(
         actor=owner,

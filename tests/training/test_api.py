@@ -102,7 +102,20 @@ def test_a_token_without_the_scope_cannot_train(ground, bob):
 
 def test_recipes_tell_everything_that_can_be_set(bob):
     answer = client_of(bob).get("/api/v1/recipes/")
-    (recipe,) = answer.data
+    by_name = {one["name"]: one for one in answer.data}
+    assert by_name["causal_lm"]["layouts"] == ["prompts", "conversations", "texts"]
+    assert by_name["regression"]["metrics"][0] == {
+        "name": "mae",
+        "title": "Mean absolute error",
+        "help": "How far off an estimate is on average.",
+        "unit": "number",
+        "higher": False,
+        "interval": "percentile bootstrap over the test rows",
+    }
+    for one in answer.data:
+        assert one["baselines"]
+        assert all(set(setting["methods"]) <= set(one["methods"]) for setting in one["hyperparameters"])
+    recipe = by_name["sequence_classification"]
     declared = {setting["name"]: setting for setting in recipe["hyperparameters"]}
     assert declared["learning_rate"]["minimum"] > 0
     assert declared["epochs"]["help"]

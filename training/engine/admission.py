@@ -21,7 +21,7 @@ ARCHITECTURES = (
     "roberta",
     "xlm-roberta",
 )
-# Decoders that generate text. They may stand in the catalogue; no recipe of this version trains them.
+# Decoders that generate text.
 GENERATORS = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "smollm3")
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".md", ".jinja")
 BARE_NAMES = ("LICENSE", "NOTICE", ".gitattributes", "vocab", "merges")
@@ -86,11 +86,12 @@ def verify_hashes(folder: Path, files: Mapping[str, str]) -> None:
             )
 
 
-def admit_base_model(folder: Path, files: Mapping[str, str]) -> str:
+def admit_base_model(folder: Path, files: Mapping[str, str], families: tuple[str, ...] = ARCHITECTURES) -> str:
     """Check a base model before anything of it is loaded and return its architecture.
 
     ``files`` (path to sha256) is what was approved; the folder may hold other files, but none that could be loaded as
-    part of the model. Raises ``EngineError`` with code ``unsafe_model`` or ``hash_mismatch``.
+    part of the model. ``families`` are the architectures that fit what it is wanted for. Raises ``EngineError`` with
+    code ``unsafe_model`` or ``hash_mismatch``.
     """
     names = sorted(files)
     refuse_unsafe_names(names)
@@ -109,10 +110,10 @@ def admit_base_model(folder: Path, files: Mapping[str, str]) -> str:
         )
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     architecture = config.get("model_type") if isinstance(config, dict) else None
-    if architecture not in ARCHITECTURES:
+    if architecture not in families:
         raise EngineError(
             "unsafe_model",
-            f"The model's architecture {architecture!r} is not on the list for text classification.",
-            f"Choose a model of one of these architectures: {', '.join(ARCHITECTURES)}.",
+            f"The model's architecture {architecture!r} is not on the list for this kind of training.",
+            f"Choose a model of one of these architectures: {', '.join(families)}.",
         )
     return str(architecture)

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,16 @@ from training.engine.files import sha256_of
 from training.engine.spec import DatasetSource, SplitFile
 
 FEWEST_PER_CLASS = 2
+FEWEST_ROWS = 4
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of one split: their texts, their labels as indices into the sorted class names, their place in the file."""
+    """Rows of one split: their texts, their labels, their place in the file.
+
+    ``labels`` are indices into the sorted class names, or what else the measure reads: numbers, or a row of truth
+    values for each text.
+    """
 
     texts: list[str]
     labels: np.ndarray
@@ -62,15 +67,15 @@ def _unreadable(name: str, detail: str) -> EngineError:
     )
 
 
-def _rows(path: Path, name: str, columns: tuple[str, str]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (place, text, label); the place names the line or row for messages."""
+def _rows(path: Path, name: str, columns: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield (place, cells of the columns); the place names the line or row for messages."""
     if name.endswith(".csv"):
         csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             _require_columns(name, reader.fieldnames or [], columns)
             for row in reader:
-                yield f"line {reader.line_num}", row[columns[0]], row[columns[1]]
+                yield f"line {reader.line_num}", [row[column] for column in columns]
     elif name.endswith(".jsonl"):
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
@@ -82,7 +87,7 @@ def _rows(path: Path, name: str, columns: tuple[str, str]) -> Iterator[tuple[str
                     if not isinstance(value, dict):
                         raise _unreadable(name, f"line {number} is not a JSON object.")
                     _require_columns(name, list(value), columns)
-                    yield f"line {number}", value[columns[0]], value[columns[1]]
+                    yield f"line {number}", [value[column] for column in columns]
     else:
         import pyarrow.parquet
 
@@ -90,22 +95,22 @@ def _rows(path: Path, name: str, columns: tuple[str, str]) -> Iterator[tuple[str
         _require_columns(name, table.schema_arrow.names, columns)
         number = 0
         for batch in table.iter_batches(columns=list(columns)):
-            for text, label in zip(batch[columns[0]].to_pylist(), batch[columns[1]].to_pylist(), strict=True):
+            for cells in zip(*(batch[column].to_pylist() for column in columns), strict=True):
                 number += 1
-                yield f"row {number}", text, label
+                yield f"row {number}", list(cells)
 
 
-def _require_columns(name: str, present: Any, columns: tuple[str, str]) -> None:
+def _require_columns(name: str, present: Any, columns: Sequence[str]) -> None:
     for column in columns:
         if column not in present:
             raise _unreadable(name, f"it has no column {column!r}; it has {', '.join(map(repr, present))}.")
 
 
-def read_split(folder: Path, file: SplitFile, source: DatasetSource) -> Split:
-    """Return one split in the order of its file.
+def read_rows(folder: Path, file: SplitFile, source: DatasetSource) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (place, cells by role) of one split in the order of its file.
 
     Raises ``EngineError``: ``hash_mismatch`` when the bytes are not those of the commit, ``unreadable_data`` with the
-    line at fault, ``unknown_label`` for a class that the specification does not list.
+    line at fault or where the number of rows is not the specification's.
     """
     path = folder / file.path
     if not path.is_file():
@@ -122,29 +127,109 @@ def read_split(folder: Path, file: SplitFile, source: DatasetSource) -> Split:
             "Restore the file from the store; if the change is wanted, make a new version of the dataset.",
             retryable=True,
         )
+    roles, count = list(source.roles), 0
+    try:
+        for place, cells in _rows(path, file.path, list(source.roles.values())):
+            count += 1
+            yield place, dict(zip(roles, cells, strict=True))
+    except (OSError, UnicodeError, csv.Error, ValueError) as error:
+        raise _unreadable(file.path, f"{error}.") from error
+    if count != file.rows:
+        raise _unreadable(file.path, f"it has {count} rows and the specification says {file.rows}.")
+
+
+def require_text(file: SplitFile, place: str, cells: Mapping[str, Any], role: str, source: DatasetSource) -> str:
+    """Return the text of a role; raises ``EngineError`` where there is none."""
+    text = cells[role]
+    if not isinstance(text, str) or not text.strip():
+        raise _unreadable(file.path, f"{place} has no text in the column {source.roles[role]!r}.")
+    return text
+
+
+def unknown_label(file: SplitFile, place: str, label: object) -> EngineError:
+    """Return the error of a label that the specification does not list."""
+    return EngineError(
+        "unknown_label",
+        f"The file {file.path} has at {place} the label {label!r}, which the dataset does not list.",
+        "Correct the label, or add it to the dataset's classes in a new version.",
+    )
+
+
+def read_split(folder: Path, file: SplitFile, source: DatasetSource) -> Split:
+    """Return one split of texts and classes in the order of its file.
+
+    Raises ``EngineError`` as ``read_rows`` does, and ``unknown_label`` for a class that is not listed.
+    """
     index = {label: number for number, label in enumerate(source.labels)}
     texts: list[str] = []
     labels: list[int] = []
-    try:
-        for place, text, label in _rows(path, file.path, (source.text_column, source.label_column)):
-            if not isinstance(text, str) or not text.strip():
-                raise _unreadable(file.path, f"{place} has no text in the column {source.text_column!r}.")
-            label = str(label) if isinstance(label, int) else label
-            if label not in index:
-                raise EngineError(
-                    "unknown_label",
-                    f"The file {file.path} has at {place} the label {label!r}, which the dataset does not list.",
-                    "Correct the label, or add it to the dataset's classes in a new version.",
-                )
-            texts.append(text)
-            labels.append(index[label])
-    except EngineError:
-        raise
-    except (OSError, UnicodeError, csv.Error, ValueError) as error:
-        raise _unreadable(file.path, f"{error}.") from error
-    if len(texts) != file.rows:
-        raise _unreadable(file.path, f"it has {len(texts)} rows and the specification says {file.rows}.")
+    for place, cells in read_rows(folder, file, source):
+        texts.append(require_text(file, place, cells, "text", source))
+        label = cells["label"]
+        label = str(label) if isinstance(label, int) else label
+        if label not in index:
+            raise unknown_label(file, place, label)
+        labels.append(index[label])
     return Split(texts, np.array(labels, dtype=np.int64), np.arange(len(texts)))
+
+
+def read_numbers(folder: Path, file: SplitFile, source: DatasetSource) -> Split:
+    """Return one split of texts and numbers; raises ``EngineError`` as ``read_rows`` does."""
+    texts: list[str] = []
+    numbers: list[float] = []
+    for place, cells in read_rows(folder, file, source):
+        texts.append(require_text(file, place, cells, "text", source))
+        try:
+            number = float(cells["number"])
+        except (TypeError, ValueError):
+            number = float("nan")
+        if not np.isfinite(number):
+            raise _unreadable(file.path, f"{place} has no number in the column {source.roles['number']!r}.")
+        numbers.append(number)
+    return Split(texts, np.array(numbers, dtype=np.float64), np.arange(len(texts)))
+
+
+def read_tag_sets(folder: Path, file: SplitFile, source: DatasetSource) -> Split:
+    """Return one split of texts and their tags, rows x tags; raises ``EngineError`` as ``read_split`` does."""
+    index = {label: number for number, label in enumerate(source.labels)}
+    texts: list[str] = []
+    tags: list[list[int]] = []
+    for place, cells in read_rows(folder, file, source):
+        texts.append(require_text(file, place, cells, "text", source))
+        try:
+            found = json.loads(cells["labels"] or "[]")
+        except (TypeError, ValueError) as error:
+            raise _unreadable(file.path, f"{place} has no list of labels.") from error
+        for label in found:
+            if label not in index:
+                raise unknown_label(file, place, label)
+        tags.append([index[label] for label in found])
+    matrix = np.zeros((len(texts), len(index)), dtype=np.float32)
+    for row, members in enumerate(tags):
+        matrix[row, members] = 1
+    return Split(texts, matrix, np.arange(len(texts)))
+
+
+def read_all(
+    folder: Path, source: DatasetSource, seed: int, read: Callable[[Path, SplitFile, DatasetSource], Any]
+) -> dict[str, Any]:
+    """Return the splits train, validation and test; without a validation split a tenth of train is held out.
+
+    ``read`` returns a split that has a length and ``take``. Raises what it raises, and ``too_little_data``.
+    """
+    splits = {name: read(folder, file, source) for name, file in source.files.items()}
+    if "validation" not in splits:
+        rows = len(splits["train"])
+        if rows < FEWEST_ROWS:
+            raise EngineError(
+                "too_little_data",
+                f"The training split has {rows} rows; {FEWEST_ROWS} are needed to hold some of them out.",
+                "Add rows, or give the dataset a validation split.",
+            )
+        held = hold_out(np.zeros(rows, dtype=np.int64), seed)
+        splits["validation"] = splits["train"].take(np.flatnonzero(held))
+        splits["train"] = splits["train"].take(np.flatnonzero(~held))
+    return splits
 
 
 def read_splits(folder: Path, source: DatasetSource, seed: int) -> dict[str, Split]:

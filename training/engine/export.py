@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from training.engine import hardware, inference
 from training.engine.data import tokenise
+from training.engine.estimates import Estimates
 from training.engine.files import list_files, sha256_of, write_json
 from training.engine.pooling import load_classifier
 from training.engine.predictions import Predictions, measure
@@ -32,8 +35,11 @@ PACKAGES = (
 )
 
 
-def write_model(run: "Run", trained: "Trained", folder: Path) -> None:
-    """Write weights or adapter, configuration, tokenizer and class names into an emptied ``folder``."""
+def save_model(run: "Run", trained: "Trained", folder: Path, base_name: str) -> None:
+    """Write weights or adapter, configuration and tokenizer into an emptied ``folder``.
+
+    ``base_name`` is what an adapter says it belongs to: the name under which its readers find the base model.
+    """
     from peft import PeftModel
 
     shutil.rmtree(folder, ignore_errors=True)
@@ -42,7 +48,7 @@ def write_model(run: "Run", trained: "Trained", folder: Path) -> None:
     if isinstance(model, PeftModel):
         for config in model.peft_config.values():
             # Otherwise the path of this machine would become part of the artifact.
-            config.base_model_name_or_path = run.spec.base_model.name
+            config.base_model_name_or_path = base_name
             config.revision = run.spec.base_model.revision
             config.target_modules = sorted(config.target_modules)
         model.save_pretrained(folder, safe_serialization=True)
@@ -51,34 +57,45 @@ def write_model(run: "Run", trained: "Trained", folder: Path) -> None:
     else:
         model.save_pretrained(folder)
     trained.tokenizer.save_pretrained(folder)
-    write_json(folder / "labels.json", list(run.spec.dataset.labels))
-    write_json(folder / "serving.json", {"max_length": trained.max_length, "task": "text-classification"})
+
+
+def write_pooled(run: "Run", trained: "Trained", folder: Path, task: str, labels: list[str]) -> None:
+    """Write a model with a pooled head; ``labels`` name its outputs."""
+    save_model(run, trained, folder, run.spec.base_model.name)
+    write_json(folder / "labels.json", labels)
+    write_json(folder / "serving.json", {"max_length": trained.max_length, "task": task})
 
 
 def predict_saved(run: "Run", trained: "Trained", folder: Path, texts: list[str]) -> Predictions:
+    """Reload the classifier from ``folder`` as serving will, and return what it answers to ``texts``."""
+    values, latencies, throughput, size, details = _saved_answers(run, trained, folder, texts)
+    details = {"temperature": round(trained.temperature, 6), **details}
+    return Predictions("tuned", values, latencies, throughput, size=size, details=details)
+
+
+def estimate_saved(run: "Run", trained: "Trained", folder: Path, texts: list[str]) -> Estimates:
     """Reload the model from ``folder`` as serving will, and return what it answers to ``texts``."""
+    return Estimates("tuned", *_saved_answers(run, trained, folder, texts))
+
+
+def _saved_answers(
+    run: "Run", trained: "Trained", folder: Path, texts: list[str]
+) -> tuple[np.ndarray, list[float], float, int, dict[str, object]]:
     from training.engine.frozen import load_tokenizer
 
     model = load_classifier(folder, run.base_folder).to(run.hardware.device)
     tokenizer = load_tokenizer(folder)
 
-    def answer(some: list[str]) -> Any:
+    def answer(some: list[str]) -> np.ndarray:
         return inference.probabilities(model, tokenise(tokenizer, some, trained.max_length), run.hardware.device)
 
-    probabilities, latencies, throughput = measure(answer, texts)
+    found, latencies, throughput = measure(answer, texts)
     parameters = list(model.parameters())
-    return Predictions(
-        "tuned",
-        probabilities,
-        latencies,
-        throughput,
-        size=sum(p.numel() * p.element_size() for p in parameters),
-        details={
-            "temperature": round(trained.temperature, 6),
-            "parameters": sum(p.numel() for p in parameters),
-            "stored_bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
-        },
-    )
+    details: dict[str, object] = {
+        "parameters": sum(p.numel() for p in parameters),
+        "stored_bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
+    }
+    return found, latencies, throughput, sum(p.numel() * p.element_size() for p in parameters), details
 
 
 def environment(run: "Run") -> dict[str, Any]:

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from training.engine.admission import ARCHITECTURES
+from training.engine.spec import METHODS
+
 TYPES = ("int", "float", "bool", "choice")
 
 
@@ -36,7 +39,7 @@ class Hyperparameter:
     choices: tuple[str, ...] = ()
     unit: str = ""
     advanced: bool = False
-    methods: tuple[str, ...] = ("full", "lora")
+    methods: tuple[str, ...] = METHODS
 
     def check(self, value: Any) -> Any:
         """Return ``value`` in this setting's type; raises ``ValueError`` with a sentence. Text is parsed."""
@@ -120,7 +123,11 @@ class Preset:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One kind of training: what it is for, what can be set, and good starting points (first method: recommended)."""
+    """One kind of training: what it is for, what can be set, and good starting points (first method: recommended).
+
+    ``layouts`` are the kinds of rows that it learns from, ``measure`` says how its results are measured (a file of
+    ``training.engine.measures``), ``families`` the architectures of base models that it trains.
+    """
 
     name: str
     title: str
@@ -130,6 +137,9 @@ class Recipe:
     hyperparameters: tuple[Hyperparameter, ...]
     presets: Mapping[str, Preset]
     default_preset: str = "balanced"
+    layouts: tuple[str, ...] = ("classes",)
+    measure: str = "classes"
+    families: tuple[str, ...] = ARCHITECTURES
 
 
 def resolve(

@@ -59,6 +59,18 @@ def softmax(values: np.ndarray) -> np.ndarray:
     return exponents / exponents.sum(axis=1, keepdims=True)
 
 
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    """Return a probability for each value by itself, in float64."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(values.astype(np.float64), -60, 60))))
+
+
 def probabilities(model: PooledSequenceClassifier, tokens: Tokens, device: str) -> np.ndarray:
-    """Return class probabilities in fp32 computation, texts x classes; this is what is evaluated and served."""
-    return softmax(logits(model, tokens, device))
+    """Return what a saved model answers in fp32 computation, texts x outputs; this is what is evaluated and served.
+
+    Probabilities of classes that add up to one, of labels each by itself, or numbers: as the configuration says.
+    """
+    values = logits(model, tokens, device)
+    activation = getattr(model.config, "activation", "softmax")
+    if activation == "none":
+        return values.astype(np.float64)
+    return sigmoid(values) if activation == "sigmoid" else softmax(values)

@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from sklearn.metrics import f1_score
 from torch.utils.data import DataLoader
 from transformers import DefaultFlowCallback, EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState, TrainerControl, TrainerState
 
-from training.engine import checkpoints, inference
-from training.engine.batches import Collator, EpochBatches, Positions, TokenMask
-from training.engine.data import Tokens
+from training.engine import checkpoints
+from training.engine.batches import EpochBatches, Positions
 from training.engine.failures import EngineError
 from training.engine.files import write_json
 
@@ -34,21 +32,28 @@ NEVER = 10**9
 PROGRESS_EVERY_S = 1.0
 
 
+def count_mask(batch: dict[str, torch.Tensor]) -> tuple[int, int]:
+    """Return the tokens of a batch that has an attention mask, without and with padding."""
+    mask = batch["attention_mask"]
+    return int(mask.sum()), mask.numel()
+
+
 @dataclass(frozen=True)
 class Plan:
     """What to train and how: everything that the loop needs and a recipe decides.
 
-    ``loss`` maps logits, labels and the number of examples of the whole optimiser step to a scalar that adds up to
-    the step's loss over its batches.
+    ``lengths`` are the tokens of each training example; ``collate`` turns indices of examples into a batch, which has
+    ``labels``. ``loss`` maps the model, a batch and the number of targets of the whole optimiser step (labels that are
+    not -100) to a scalar that adds up to the step's loss over its batches. ``validate`` returns ``loss`` and the
+    recipe's own figures; ``best_metric`` is one of them. ``count`` returns a batch's tokens without and with padding.
     """
 
     model: Any
     optimizer: torch.optim.Optimizer
-    loss: Callable[[torch.Tensor, torch.Tensor, Any], torch.Tensor]
-    train: Tokens
-    train_labels: np.ndarray
-    validation: Tokens
-    validation_labels: np.ndarray
+    lengths: np.ndarray
+    collate: Callable[[list[int]], dict[str, torch.Tensor]]
+    loss: Callable[[Any, dict[str, torch.Tensor], Any], torch.Tensor]
+    validate: Callable[[Any], dict[str, float]]
     epochs: int
     batch_size: int
     gradient_accumulation: int
@@ -60,7 +65,8 @@ class Plan:
     early_stopping: int
     best_metric: str
     checkpoint_seconds: float
-    token_mask: TokenMask | None = None
+    higher_is_better: bool = True
+    count: Callable[[dict[str, torch.Tensor]], tuple[int, int]] = count_mask
 
 
 @dataclass
@@ -118,15 +124,9 @@ class _Cadence(TrainerCallback):
         return control
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        names = {
-            "loss": "loss",
-            "grad_norm": "grad_norm",
-            "learning_rate": "learning_rate",
-            "eval_loss": "validation_loss",
-            "eval_accuracy": "validation_accuracy",
-            "eval_macro_f1": "validation_macro_f1",
-        }
-        values = {names[name]: float(value) for name, value in (logs or {}).items() if name in names}
+        said = (logs or {}).items()
+        values = {name: float(value) for name, value in said if name in ("loss", "grad_norm", "learning_rate")}
+        values |= {f"validation_{name[5:]}": float(value) for name, value in said if name.startswith("eval_")}
         if values:
             self._trainer.run.events.emit("metrics", step=state.global_step, values=values)
 
@@ -146,7 +146,7 @@ class EngineTrainer(Trainer):
         self._earlier_seconds = 0.0
         self._tokens_before = 0
         self._steps_before = 0
-        self._batches = EpochBatches(plan.train.lengths, plan.batch_size, run.spec.seed, plan.by_length)
+        self._batches = EpochBatches(plan.lengths, plan.batch_size, run.spec.seed, plan.by_length)
         steps = max(1, -(-len(self._batches) // plan.gradient_accumulation)) * plan.epochs
         arguments = TrainingArguments(
             output_dir=str(run.folder / "trainer"),
@@ -163,7 +163,7 @@ class EngineTrainer(Trainer):
             save_strategy="steps",
             save_steps=NEVER,
             metric_for_best_model=plan.best_metric,
-            greater_is_better=plan.best_metric != "loss",
+            greater_is_better=plan.higher_is_better and plan.best_metric != "loss",
             restore_callback_states_from_checkpoint=True,
             logging_nan_inf_filter=False,
             bf16=run.hardware.bf16,
@@ -180,12 +180,12 @@ class EngineTrainer(Trainer):
         super().__init__(
             model=plan.model,
             args=arguments,
-            train_dataset=Positions(len(plan.train)),
-            eval_dataset=Positions(len(plan.validation)),
-            data_collator=Collator(plan.train, plan.train_labels),
-            compute_loss_func=lambda outputs, labels, num_items_in_batch=None: plan.loss(
-                outputs.logits, labels, num_items_in_batch
-            ),
+            train_dataset=Positions(len(plan.lengths)),
+            # Never iterated: validation is the plan's own; the Trainer refuses to schedule one without a dataset.
+            eval_dataset=Positions(1),
+            data_collator=plan.collate,
+            # Having one makes the Trainer count the targets of a whole step; ``compute_loss`` below is what is called.
+            compute_loss_func=plan.loss,
             optimizers=(plan.optimizer, None),
             callbacks=stopping,
         )
@@ -211,11 +211,9 @@ class EngineTrainer(Trainer):
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """Do one forward and backward pass; raises ``EngineError`` with code ``nan_loss``."""
-        mask = inputs["attention_mask"]
-        self.counters.useful_tokens += int(mask.sum())
-        self.counters.padded_tokens += mask.numel()
-        if self.plan.token_mask is not None:
-            inputs = {**inputs, "input_ids": self.plan.token_mask(inputs["input_ids"])}
+        useful, padded = self.plan.count(inputs)
+        self.counters.useful_tokens += useful
+        self.counters.padded_tokens += padded
         loss = super().training_step(model, inputs, num_items_in_batch)
         if not torch.isfinite(loss):
             raise EngineError(
@@ -224,6 +222,12 @@ class EngineTrainer(Trainer):
                 "Lower the learning rate, raise the warm-up, or choose the precision fp32.",
             )
         return loss
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the plan's loss of a batch."""
+        return self.plan.loss(model, inputs, num_items_in_batch)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Return 0: the Trainer's figure counts padding and overstates adapters, so none is reported."""
@@ -242,16 +246,8 @@ class EngineTrainer(Trainer):
         )
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Validate, log and tell the callbacks; returns loss, accuracy and macro F1 with the Trainer's prefix."""
-        labels = self.plan.validation_labels
-        values = inference.logits(self.model, self.plan.validation, self.run.hardware.device, self.run.hardware.bf16)
-        chosen = values.argmax(axis=1)
-        chances = inference.softmax(values)[np.arange(len(labels)), labels]
-        metrics = {
-            "eval_loss": float(-np.log(np.maximum(chances, 1e-30)).mean()),
-            "eval_accuracy": float((chosen == labels).mean()),
-            "eval_macro_f1": float(f1_score(labels, chosen, average="macro", zero_division=0)),
-        }
+        """Validate, log and tell the callbacks; returns the plan's figures with the Trainer's prefix."""
+        metrics = {f"eval_{name}": value for name, value in self.plan.validate(self.model).items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics

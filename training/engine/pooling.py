@@ -22,7 +22,11 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 
 class PooledConfig(PretrainedConfig):
-    """The encoder's configuration, the kind of pooling, and (as ``id2label``) the class names in order."""
+    """The encoder's configuration, the kind of pooling, and (as ``id2label``) the names of the outputs in order.
+
+    ``activation`` says what the outputs are: ``softmax`` (one class of several; the default, which is not written),
+    ``sigmoid`` (each label by itself) or ``none`` (a number).
+    """
 
     model_type = "pooled_sequence_classifier"
 
@@ -104,7 +108,9 @@ def load_encoder(folder: Path) -> PreTrainedModel:
     )
 
 
-def new_classifier(folder: Path, labels: tuple[str, ...], pooling: str) -> PooledSequenceClassifier:
+def new_classifier(
+    folder: Path, labels: tuple[str, ...], pooling: str, activation: str = "softmax"
+) -> PooledSequenceClassifier:
     """Return the base model of ``folder`` with a random head for ``labels``, in fp32."""
     encoder = load_encoder(folder)
     settings = {
@@ -116,12 +122,18 @@ def new_classifier(folder: Path, labels: tuple[str, ...], pooling: str) -> Poole
         num_labels=len(labels),
         id2label=dict(enumerate(labels)),
         label2id={label: index for index, label in enumerate(labels)},
+        **({} if activation == "softmax" else {"activation": activation}),
     )
     return PooledSequenceClassifier(config, encoder=encoder)
 
 
-def add_lora(model: PooledSequenceClassifier, rank: int, alpha: float, dropout: float, targets: str) -> nn.Module:
-    """Return ``model`` with LoRA adapters on the encoder; its head trains in full and is saved with the adapter."""
+def add_lora(
+    model: PooledSequenceClassifier, rank: int, alpha: float, dropout: float, targets: str, method: str = "lora"
+) -> nn.Module:
+    """Return ``model`` with adapters on the encoder; its head trains in full and is saved with the adapter.
+
+    ``method`` is one of ``spec.ADAPTERS``.
+    """
     from peft import LoraConfig, get_peft_model
 
     names = [
@@ -132,7 +144,14 @@ def add_lora(model: PooledSequenceClassifier, rank: int, alpha: float, dropout: 
         and (targets == "all-linear" or ".attention" in name or ".attn" in name or "_attn." in name)
     ]
     config = LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names, modules_to_save=["head"], bias="none"
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=names,
+        modules_to_save=["head"],
+        bias="none",
+        use_dora=method == "dora",
+        use_rslora=method == "rslora",
     )
     return get_peft_model(model, config)
 

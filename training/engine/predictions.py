@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -51,18 +52,20 @@ class Context:
     balanced: bool = False
 
 
-def measure(answer: Callable[[list[str]], np.ndarray], texts: list[str]) -> tuple[np.ndarray, list[float], float]:
-    """Return probabilities for ``texts``, single-example times in milliseconds, and texts per second in batches.
+def measure(
+    answer: Callable[[list[Any]], Any], texts: list[Any], sample: int = LATENCY_SAMPLE
+) -> tuple[Any, list[float], float]:
+    """Return what ``answer`` says to ``texts``, single-example times in milliseconds, and texts per second in batches.
 
     The single examples are spread evenly over ``texts``; the first call is a warm-up that is not counted.
     """
     answer(texts[:1])
-    chosen = np.unique(np.linspace(0, len(texts) - 1, min(LATENCY_SAMPLE, len(texts))).astype(int))
+    chosen = np.unique(np.linspace(0, len(texts) - 1, min(sample, len(texts))).astype(int))
     times = []
     for index in chosen:
         start = time.perf_counter()
         answer([texts[index]])
         times.append((time.perf_counter() - start) * 1000)
     start = time.perf_counter()
-    probabilities = answer(texts)
-    return probabilities, times, len(texts) / max(time.perf_counter() - start, 1e-9)
+    found = answer(texts)
+    return found, times, len(texts) / max(time.perf_counter() - start, 1e-9)

@@ -8,9 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from training.engine import baselines, recipes
+from training.engine import baselines, measures, recipes
 from training.engine.admission import admit_base_model
-from training.engine.data import Split, read_splits
 from training.engine.events import EventStream
 from training.engine.failures import EngineError
 from training.engine.hyperparameters import HyperparameterError, check_complete
@@ -28,7 +27,7 @@ class Run:
     events: EventStream
     stop: StopSignal
     hardware: Any
-    splits: Mapping[str, Split]
+    splits: Mapping[str, Any]
 
     @property
     def folder(self) -> Path:
@@ -39,6 +38,12 @@ class Run:
     def base_folder(self) -> Path:
         """The folder of the admitted base model."""
         return Path(self.placement.base_model)
+
+    @property
+    def base_size(self) -> int:
+        """The bytes of the base model's weights."""
+        names = [name for name in self.spec.base_model.files if name.endswith(".safetensors")]
+        return sum((self.base_folder / name).stat().st_size for name in names)
 
     @cached_property
     def frozen(self) -> Any:
@@ -54,7 +59,12 @@ def check_names(spec: RunSpec) -> Mapping[str, Any]:
     try:
         recipe = recipes.get(spec.recipe)
         for name in spec.baselines:
-            baselines.get(name)
+            if not baselines.get(name).fits(recipe.measure, spec.dataset.layout):
+                raise HyperparameterError({"baselines": f"{baselines.get(name).title} does not fit {recipe.title}."})
+        if spec.dataset.layout not in recipe.layouts:
+            raise HyperparameterError(
+                {"dataset": f"{recipe.title} learns from {', '.join(recipe.layouts)}, not {spec.dataset.layout}."}
+            )
         if spec.method not in recipe.methods:
             raise HyperparameterError({"method": f"{recipe.title} has no method {spec.method!r}."})
         return check_complete(recipe, spec.hyperparameters)
@@ -68,15 +78,16 @@ def execute(spec: RunSpec, placement: Placement, events: EventStream, stop: Stop
     hyperparameters = check_names(spec)
     events.emit("stage", name="verify", message="Checking the base model and the data against their hashes.")
     base = Path(placement.base_model)
-    admit_base_model(base, spec.base_model.files)
-    splits = read_splits(Path(placement.dataset), spec.dataset, spec.seed)
+    recipe = recipes.get(spec.recipe)
+    measure = measures.load(recipe.measure)
+    admit_base_model(base, spec.base_model.files, recipe.families)
+    splits = measure.read(Path(placement.dataset), spec.dataset, spec.seed)
 
     events.emit("stage", name="prepare", message="Loading the base model and preparing the texts.")
     import torch
     import transformers
 
-    from training.engine import evaluation, export, hardware
-    from training.engine.predictions import Context
+    from training.engine import export, hardware
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -85,24 +96,13 @@ def execute(spec: RunSpec, placement: Placement, events: EventStream, stop: Stop
     os.makedirs(placement.run, exist_ok=True)
     run = Run(spec, placement, hyperparameters, events, stop, machine, splits)
     transformers.set_seed(spec.seed)
-    trained = recipes.load(spec.recipe).train(run)
+    work = recipes.load(spec.recipe)
+    trained = work.train(run)
     folder = run.folder / "artifacts"
-    export.write_model(run, trained, folder)
+    work.write_model(run, trained, folder)
 
     events.emit("stage", name="baselines", message="Measuring the cheap rivals on the same test split.")
-    test = splits["test"]
-    context = Context(
-        train=splits["train"],
-        test_texts=test.texts,
-        classes=len(spec.dataset.labels),
-        seed=spec.seed,
-        embed=lambda texts: run.frozen.embed(texts),
-        embed_train=lambda: run.frozen.embed_train(),
-        base_model_size=sum(
-            (base / name).stat().st_size for name in spec.base_model.files if name.endswith(".safetensors")
-        ),
-        balanced=hyperparameters.get("class_weights") == "balanced",
-    )
+    context = measure.context(run)
     rivals = []
     for name in spec.baselines:
         events.emit("baseline", name=name, done=False)
@@ -110,9 +110,9 @@ def execute(spec: RunSpec, placement: Placement, events: EventStream, stop: Stop
         events.emit("baseline", name=name, done=True)
 
     events.emit("stage", name="evaluate", message="Measuring the tuned model on the test split.")
-    tuned = export.predict_saved(run, trained, folder, test.texts)
-    result = evaluation.compare(tuned, rivals, test.labels, list(spec.dataset.labels), spec.seed)
-    evaluation.write(folder, result, tuned, rivals, test, list(spec.dataset.labels))
+    tuned = work.answer(run, trained, folder)
+    report = measure.compare(run, tuned, rivals)
+    measure.write(run, folder, report, tuned, rivals)
     events.emit("evaluation", path="artifacts/evaluation.json")
 
     events.emit("stage", name="export", message="Writing the artifacts and their hashes.")
@@ -122,9 +122,7 @@ def execute(spec: RunSpec, placement: Placement, events: EventStream, stop: Stop
     events.emit(
         "done",
         summary={
-            "accuracy": result["candidates"][0]["accuracy"]["value"],
-            "macro_f1": result["candidates"][0]["macro_f1"]["value"],
-            "baselines": {c["name"]: c["accuracy"]["value"] for c in result["candidates"][1:]},
+            **measure.summary(report),
             "steps": trained.steps,
             "best_step": trained.best_step,
             "temperature": round(trained.temperature, 6),

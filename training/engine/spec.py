@@ -16,7 +16,7 @@ The engine answers with events, one JSON object per line on standard output, eac
                 null while unknown), ``useful_tokens`` (without padding, since the start of the run, also across
                 resumes), ``useful_tokens_per_s`` (of this process).
 ``metrics``     ``step``, ``values``: name to number. Training: ``loss``, ``learning_rate``, ``grad_norm``. Validation:
-                ``validation_loss``, ``validation_accuracy``, ``validation_macro_f1``.
+                ``validation_loss``, and the figures of the recipe, such as ``validation_accuracy``.
 ``log``         ``level`` (``info`` or ``warning``), ``message``.
 ``checkpoint``  ``step``, ``path`` (of the folder, relative to the run folder), ``manifest`` (sha256 of manifest.json).
 ``baseline``    ``name``, ``done`` (false when it starts, true when it has finished).
@@ -24,7 +24,7 @@ The engine answers with events, one JSON object per line on standard output, eac
 ``artifact``    ``path`` (relative to the run folder), ``sha256``, ``size`` (bytes): one finished file.
 ``error``       ``code`` (one of ``ERROR_CODES``), ``message`` (what is wrong and where), ``advice`` (what to do),
                 ``retryable`` (true when the same spec may succeed on another attempt or another machine).
-``done``        ``summary``: accuracy, macro_f1, steps, seconds and the like, ready to show.
+``done``        ``summary``: the figures of the tuned model, steps, seconds and the like, ready to show.
 
 The last event of a run is ``done`` (exit code 0) or ``error`` (exit code 1; 2 when the input itself is unusable),
 or a ``checkpoint`` followed by a ``log`` when the run was asked to stop (exit code 75).
@@ -39,7 +39,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 VERSION = 1
-METHODS = ("full", "lora")
+METHODS = ("full", "lora", "dora", "rslora")
+ADAPTERS = ("lora", "dora", "rslora")
+"""The methods that train a small addition to frozen weights; all are kinds of LoRA (Hu et al., 2022)."""
+CLASSES = "classes"
+"""The layout of rows that are a text and one class; the only one of the first specifications."""
 DEVICES = ("auto", "cpu", "cuda")
 SPLITS = ("train", "validation", "test")
 STAGES = ("verify", "prepare", "train", "baselines", "evaluate", "export")
@@ -180,10 +184,13 @@ class SplitFile:
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """One commit of a dataset; ``labels`` are the sorted class names, and a row with any other is an error.
+    """One commit of a dataset: its files, what a row is made of (``layout``) and which column holds what (``columns``).
 
-    ``files`` needs the splits train and test. Without a validation split, a stratified tenth of the training rows is
-    held out with the run's seed.
+    ``labels`` are the sorted class names, and a row with any other is an error; rows that are no text and class have
+    none, or the tags that may occur. ``columns`` maps roles to columns; with the layout ``classes`` they stand in
+    ``text_column`` and ``label_column`` instead, and neither field is written, so that the digests of the first
+    specifications stay what they were. ``files`` needs the splits train and test. Without a validation split, a tenth
+    of the training rows (of each class, where there are classes) is held out with the run's seed.
     """
 
     name: str
@@ -192,15 +199,26 @@ class DatasetSource:
     labels: tuple[str, ...]
     text_column: str = "text"
     label_column: str = "label"
+    layout: str = CLASSES
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Return the columns by role, whatever the layout."""
+        if self.layout == CLASSES:
+            return {"text": self.text_column, "label": self.label_column}
+        return dict(self.columns)
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary that JSON can hold."""
+        columns: dict[str, Any] = {"text_column": self.text_column, "label_column": self.label_column}
+        if self.layout != CLASSES:
+            columns = {"layout": self.layout, "columns": dict(sorted(self.columns.items()))}
         return {
             "name": self.name,
             "commit": self.commit,
             "files": {split: file.to_json() for split, file in sorted(self.files.items())},
-            "text_column": self.text_column,
-            "label_column": self.label_column,
+            **columns,
             "labels": list(self.labels),
         }
 
@@ -208,7 +226,9 @@ class DatasetSource:
     def from_json(cls, value: Any, where: str = "dataset") -> "DatasetSource":
         """Validate ``value``; raises ``SpecError``."""
         value = _mapping(value, where)
-        _keys(value, where, {"name", "commit", "files", "labels"}, frozenset({"text_column", "label_column"}))
+        layout = _matching(value.get("layout", CLASSES), f"{where}.layout", _NAME, "the name of a layout")
+        named = {"text_column", "label_column", "layout"} if layout == CLASSES else {"layout", "columns"}
+        _keys(value, where, {"name", "commit", "files", "labels"}, frozenset(named))
         files = _mapping(value["files"], f"{where}.files")
         for split in ("train", "test"):
             if split not in files:
@@ -218,8 +238,11 @@ class DatasetSource:
         labels = value["labels"]
         if not isinstance(labels, list | tuple) or not all(isinstance(x, str) and x for x in labels):
             raise SpecError(f"{where}.labels must be a list of names that are not empty.")
-        if len(set(labels)) < 2:
+        if layout == CLASSES and len(set(labels)) < 2:
             raise SpecError(f"{where}.labels must hold at least two different names.")
+        columns = _mapping(value.get("columns", {}), f"{where}.columns")
+        if layout != CLASSES and not columns:
+            raise SpecError(f"{where}.columns must say which column holds what.")
         if list(labels) != sorted(set(labels)):
             raise SpecError(f"{where}.labels must be sorted and without repetition.")
         return cls(
@@ -229,6 +252,13 @@ class DatasetSource:
             labels=tuple(labels),
             text_column=_text(value.get("text_column", "text"), f"{where}.text_column"),
             label_column=_text(value.get("label_column", "label"), f"{where}.label_column"),
+            layout=layout,
+            columns={
+                _matching(role, f"A role in {where}.columns", _NAME, "the name of a role"): _text(
+                    column, f"{where}.columns.{role}"
+                )
+                for role, column in columns.items()
+            },
         )
 
 

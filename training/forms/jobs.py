@@ -19,12 +19,13 @@ from governance.policy import Gate, Permission
 from governance.services import access
 from projects.forms import Form
 from projects.models import DatasetClearance, DatasetVersion, UseCase
-from training.engine import recipes
+from training.engine import baselines, recipes
 from training.engine.hyperparameters import Hyperparameter, Recipe, resolve
 from training.forms.pickers import Picker
 from training.models import BaseModel, RegisteredModel, TrainingJob
 
 SETTING = "setting_"
+USUAL = "sequence_classification"
 
 
 class JobFilter(forms.Form):
@@ -101,6 +102,7 @@ class JobForm(Form):
             suggestions_url=reverse("training:job_options", args=["use_case"]),
         )
         self.chosen_use_case: UseCase | None = self._peek("use_case")
+        self.chosen_version: DatasetVersion | None = None
         cleared = cleared_versions(self.chosen_use_case)
         self.fields["dataset_version"].offer(
             DatasetVersion.objects.visible_to(self.user)
@@ -133,6 +135,7 @@ class JobForm(Form):
         self.only_cleared = [pk for pk in cleared if str(pk) in _keys(self.fields["dataset_version"])]
         if not self.is_bound and not self.initial.get("dataset_version") and len(self.only_cleared) == 1:
             self.initial["dataset_version"] = self.only_cleared[0]
+        self.chosen_version = self._peek("dataset_version")
 
     def _peek(self, name: str) -> Any:
         """Return the row that is chosen so far, or None; what is wrong with it is said when the form is checked."""
@@ -143,13 +146,29 @@ class JobForm(Form):
             return None
 
     def _offer_recipe(self) -> None:
-        self.fields["recipe"].choices = [(name, recipes.get(name).title) for name in recipes.names()]
+        layout = self.chosen_version.layout if self.chosen_version is not None else ""
+        known = [recipes.get(name) for name in recipes.names()]
+        # The kinds that learn from the chosen rows come first; the others stay, so that the dry run can say why not.
+        fitting = [recipe for recipe in known if not layout or layout in recipe.layouts]
+        self.fields["recipe"].choices = [(one.name, one.title) for one in fitting] + [
+            (one.name, _("%(title)s (does not fit these rows)") % {"title": one.title})
+            for one in known
+            if one not in fitting
+        ]
         chosen = self.data.get("recipe") or self.initial.get("recipe")
-        self.declared: Recipe = recipes.get(chosen if chosen in recipes.names() else recipes.names()[0])
-        self.fields["recipe"].initial = self.declared.name
+        if not self.is_bound and layout and chosen not in {one.name for one in fitting}:
+            chosen = fitting[0].name if fitting else chosen
+        self.declared: Recipe = recipes.get(chosen if chosen in recipes.names() else USUAL)
+        self.initial["recipe"] = self.fields["recipe"].initial = self.declared.name
+        self.rivals = [
+            baselines.get(name).title
+            for name in baselines.fitting(self.declared.measure, layout or self.declared.layouts[0])
+        ]
         titles = {
-            "full": _("Full fine-tune: all weights change; the best accuracy on small models"),
+            "full": _("Full fine-tune: all weights change; the best results on small models"),
             "lora": _("LoRA: a small adapter is trained; less memory, and a small file to keep"),
+            "dora": _("DoRA: LoRA that learns size and direction apart; slower, sometimes better at low ranks"),
+            "rslora": _("rsLoRA: LoRA scaled by the square root of its rank; for ranks above 32"),
         }
         self.fields["method"].choices = [(name, titles.get(name, name)) for name in self.declared.methods]
         self.fields["method"].initial = self.declared.methods[0]

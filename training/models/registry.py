@@ -236,8 +236,7 @@ class Publication(models.Model):
                 name: str(value) for name, value in sorted(version.job.spec["hyperparameters"].items())
             },
             "Test rows": version.job.evaluation.test_rows,
-            "Accuracy": f"{version.job.evaluation.accuracy:.4f}",
-            "Macro F1": f"{version.job.evaluation.macro_f1:.4f}",
+            **{figure.title: figure.text for figure in version.job.evaluation.figures},
             "Labels": list(version.labels),
             "Size in bytes": tuned.get("size") or version.size,
         }

@@ -10,23 +10,24 @@ from typing import Any
 
 import yaml
 
-from training.engine import baselines, recipes
+from training.engine import baselines, measures, recipes
+from training.engine.spec import ADAPTERS
 from training.models import TrainingJob
+from training.models.evaluations import Figure, figures_of
 
 
 def write(*, job: TrainingJob, number: int, report: dict[str, Any], environment: dict[str, Any]) -> str:
     """Return README.md for version `number` that `job` made; the other arguments are two of its files."""
     recipe = recipes.get(job.recipe)
-    tuned = report["candidates"][0]
     parts = [
-        _front_matter(job, recipe.task, tuned),
+        _front_matter(job, recipe.task, figures_of(report, report["candidates"][0])),
         f"# {job.team.slug}/{job.model_name}, version {number}\n\n{recipe.help} "
         f"Made for the use case “{_plain(job.use_case.title)}” of the team {_plain(job.team.name)}.",
-        _intended_use(job),
+        _intended_use(job, recipe),
         _data(job),
         _procedure(job, recipe),
         _results(report),
-        _limitations(job, report),
+        _limitations(job, recipe, report),
         _lineage(job, report),
         _environment(environment),
     ]
@@ -41,12 +42,12 @@ def _plain(text: str) -> str:
     return line
 
 
-def _front_matter(job: TrainingJob, task: str, tuned: dict[str, Any]) -> str:
+def _front_matter(job: TrainingJob, task: str, figures: list[Figure]) -> str:
     data = {
         "license": job.base_model.licence.lower(),
         "base_model": job.base_model.name,
-        "base_model_relation": "adapter" if job.method == "lora" else "finetune",
-        "library_name": "peft" if job.method == "lora" else "transformers",
+        "base_model_relation": "adapter" if job.method in ADAPTERS else "finetune",
+        "library_name": "peft" if job.method in ADAPTERS else "transformers",
         "pipeline_tag": task,
         "tags": ["gatehouse", job.recipe, job.method],
         "model-index": [
@@ -61,10 +62,7 @@ def _front_matter(job: TrainingJob, task: str, tuned: dict[str, Any]) -> str:
                             "revision": job.spec["dataset"]["commit"],
                             "split": "test",
                         },
-                        "metrics": [
-                            {"type": "accuracy", "value": round(tuned["accuracy"]["value"], 4)},
-                            {"type": "f1", "name": "macro F1", "value": round(tuned["macro_f1"]["value"], 4)},
-                        ],
+                        "metrics": [_metric(figure) for figure in figures],
                     }
                 ],
             }
@@ -73,7 +71,16 @@ def _front_matter(job: TrainingJob, task: str, tuned: dict[str, Any]) -> str:
     return f"---\n{yaml.safe_dump(data, sort_keys=False, allow_unicode=True)}---"
 
 
-def _intended_use(job: TrainingJob) -> str:
+def _metric(figure: Figure) -> dict[str, Any]:
+    value = round(figure.value, 4)
+    if figure.name == "accuracy":
+        return {"type": "accuracy", "value": value}
+    if figure.name == "macro_f1":
+        return {"type": "f1", "name": "macro F1", "value": value}
+    return {"type": figure.name, "name": figure.title, "value": value}
+
+
+def _intended_use(job: TrainingJob, recipe: Any) -> str:
     use_case = job.use_case
     lines = [
         "## Intended use",
@@ -82,12 +89,20 @@ def _intended_use(job: TrainingJob) -> str:
         f"- Expected benefit: {_plain(use_case.benefit)}",
         f"- Human oversight: {_plain(use_case.human_oversight) or 'not described'}",
         "",
-        f"The model answers with one of {len(job.spec['dataset']['labels'])} classes: "
-        + ", ".join(f"`{_code(label)}`" for label in job.spec["dataset"]["labels"])
-        + ". It may be used where a publication of this version is in force and for the use case named above; any "
+        _what_it_answers(job, recipe)
+        + " It may be used where a publication of this version is in force and for the use case named above; any "
         "other use needs an approval of its own.",
     ]
     return "\n".join(lines)
+
+
+def _what_it_answers(job: TrainingJob, recipe: Any) -> str:
+    labels = ", ".join(f"`{_code(label)}`" for label in job.spec["dataset"]["labels"])
+    if recipe.measure == "classes":
+        return f"The model answers with one of {len(job.spec['dataset']['labels'])} classes: {labels}."
+    if labels:
+        return f"The model knows {len(job.spec['dataset']['labels'])} labels: {labels}."
+    return f"The model gives {measures.get(recipe.measure).title.lower()}."
 
 
 def _code(text: str) -> str:
@@ -101,8 +116,7 @@ def _data(job: TrainingJob) -> str:
     held = (
         ""
         if "validation" in spec["files"]
-        else "\n\nThe version has no validation split: a stratified tenth of the training rows was held out with the "
-        "run's seed."
+        else "\n\nThe version has no validation split: a tenth of the training rows was held out with the run's seed."
     )
     return (
         f"## Training data\n\n{_plain(dataset.title)} ({dataset}, version {version.number}), "
@@ -149,6 +163,43 @@ def _interval(estimate: dict[str, float]) -> str:
 
 
 def _results(report: dict[str, Any]) -> str:
+    return _class_results(report) if report.get("version", 1) == 1 else _other_results(report)
+
+
+def _of(figure: Figure) -> str:
+    return f"{figure.value:.4f} ({figure.low:.4f} to {figure.high:.4f})"
+
+
+def _other_results(report: dict[str, Any]) -> str:
+    named = figures_of(report, report["candidates"][0])
+    rows = []
+    for candidate in report["candidates"]:
+        held = {figure.name: _of(figure) for figure in figures_of(report, candidate)}
+        cells = " | ".join(held.get(figure.name, "") for figure in named)
+        took, size = candidate["latency_ms"]["p50"], candidate["size"]
+        rows.append(f"| {title_of(candidate['name'])} | {cells} | {took:.1f} | {size:,} |")
+    first = named[0]
+    against = []
+    for comparison in report["comparisons"]:
+        verdict = "significantly better" if comparison["better"] else "not shown to be better"
+        found = comparison["metrics"].get(first.name)
+        said = (
+            f"; difference in {first.title} {found['difference']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f}), "
+            f"p {found['p']:.4g}"
+            if found
+            else ""
+        )
+        against.append(f"- Against {title_of(comparison['baseline']).lower()}: {verdict}{said}.")
+    meaning = [f"- {figure.title}: {figure.help}" for figure in named]
+    return (
+        f"## Results\n\nOn {report['rows']} rows of the frozen test split, with "
+        f"{report['confidence']:.0%} bootstrap intervals from {report['resamples']} resamples.\n\n"
+        f"| candidate | {' | '.join(figure.title for figure in named)} | ms per text | bytes in memory |\n"
+        f"|{'---|' * (len(named) + 3)}\n" + "\n".join(rows) + "\n\n" + "\n".join([*against, "", *meaning])
+    )
+
+
+def _class_results(report: dict[str, Any]) -> str:
     rows = [
         f"| {title_of(candidate['name'])} | {_interval(candidate['accuracy'])} | {_interval(candidate['macro_f1'])} | "
         f"{candidate['calibration']['ece']:.4f} | {candidate['latency_ms']['p50']:.1f} | {candidate['size']:,} |"
@@ -186,15 +237,15 @@ def title_of(candidate: str) -> str:
         return candidate.replace("_", " ").capitalize()
 
 
-def _limitations(job: TrainingJob, report: dict[str, Any]) -> str:
-    tuned = report["candidates"][0]
-    weak = sorted((c for c in tuned["per_class"] if c["support"]), key=lambda c: c["f1"])[:3]
-    few = [c["label"] for c in tuned["per_class"] if c["support"] < 10]
+def _limitations(job: TrainingJob, recipe: Any, report: dict[str, Any]) -> str:
+    classes = report["candidates"][0].get("per_class") or []
+    weak = sorted((c for c in classes if c["support"]), key=lambda c: c["f1"])[:3]
+    few = [c["label"] for c in classes if c["support"] < 10]
     lines = [
         "## Limitations",
         "- The figures hold for texts like those of the test split; they say nothing about other languages, later "
         "vocabulary or other kinds of text.",
-        "- Every text gets exactly one of the classes, also a text that belongs to none of them.",
+        *(f"- {sentence}" for sentence in measures.get(recipe.measure).limits),
         f"- Texts are cut after {job.spec['hyperparameters'].get('max_length', 'the longest input of')} tokens.",
     ]
     if weak:

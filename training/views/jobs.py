@@ -18,7 +18,7 @@ from governance.interfaces.declared import declares
 from governance.policy import Permission
 from governance.services import access
 from training import streams
-from training.engine import baselines, recipes, spec
+from training.engine import measures, recipes, spec
 from training.engine.hyperparameters import HyperparameterError, resolve
 from training.forms import JobFilter, JobForm, Picker
 from training.lists import JOBS
@@ -117,7 +117,7 @@ def _new_job(request, form: JobForm, key: str, plan=None, refused: bool = False)
         ]
         if plan
         else [],
-        "baselines": [reports.title_of(name) for name in baselines.names()],
+        "baselines": form.rivals,
     }
     if getattr(request, "htmx", False):
         return render(request, "training/_job_form.html", context | {"fragment": True})
@@ -166,6 +166,7 @@ def detail(request, pk):
         "may_control": access.allows(request.user, Permission.JOB_CONTROL, job),
         "may_submit": access.allows(request.user, Permission.JOB_SUBMIT, job),
         "settings": settings,
+        "validation": _validation(job),
         "changed": sum(one["changed"] for one in settings),
         "took": (job.finished_at - job.started_at).total_seconds() if job.finished_at and job.started_at else None,
     }
@@ -196,6 +197,15 @@ def _settings(job: TrainingJob) -> list[dict]:
         if one.name in held and job.method in one.methods
     ]
     return sorted(rows, key=lambda row: not row["changed"])
+
+
+def _validation(job: TrainingJob) -> str:
+    """Return the names of the figures that are drawn beside the loss while the job runs."""
+    try:
+        names = measures.get(recipes.get(job.recipe).measure).validation
+    except (recipes.UnknownRecipe, measures.UnknownMeasure):
+        return "validation_loss"
+    return " ".join(names)
 
 
 def _stages(job: TrainingJob) -> list[dict]:

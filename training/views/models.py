@@ -170,7 +170,7 @@ def detail(request, team, name):
     shown = context["shown"]
     if shown is not None:
         context["card"] = registry.card(shown)
-        context["accuracy"] = shown.job.evaluation.accuracy
+        context["result"] = shown.job.evaluation.shown
         context |= _lineage(shown) if context["member"] else {}
         context["snippets"] = _snippets(context["base_url"], model, context["champion"])
     context["limit"] = settings.PREDICT_MAX_CHARACTERS

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from training.models import Evaluation, TrainingJob
 from training.services import cards, evaluations
+from training.views import figures
 
 SIGNIFICANT = 0.05
 CONFUSIONS = 6
@@ -135,9 +136,11 @@ def title_of(name: str) -> str:
     return cards.title_of(name)
 
 
-def read(evaluation: Evaluation) -> Report:
+def read(evaluation: Evaluation) -> Report | figures.Report:
     """Return the report of an evaluation."""
     held = evaluation.report
+    if held.get("version", 1) != 1:
+        return figures.read(evaluation)
     candidates = [{**candidate, "title": title_of(candidate["name"])} for candidate in held["candidates"]]
     tuned = candidates[0]
     return Report(
@@ -205,4 +208,7 @@ def _interval(label: str, candidate: dict[str, Any], highlight: bool) -> dict[st
 
 def intervals_of(candidates: list) -> list[dict[str, Any]]:
     """Return the rows of a chart of intervals for the candidates of `evaluations.compare`."""
-    return [_interval(one.title, {"accuracy": one.accuracy}, one.key.endswith(":tuned")) for one in candidates]
+    return [
+        figures.interval(one.title, one.figures[0] if one.figures else None, one.key.endswith(":tuned"))
+        for one in candidates
+    ]

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.training.tiny import make_tiny_llama
 from training.engine import recipes
 from training.engine.hyperparameters import resolve
 from training.engine.spec import (
@@ -71,7 +72,9 @@ class World:
 
     def with_settings(self, method: str = "full", baselines: tuple[str, ...] = (), **overrides: Any) -> RunSpec:
         """Return the specification with other settings."""
-        settings = resolve(recipes.get("sequence_classification"), "quick", {**QUICK, **overrides}, method)
+        recipe = recipes.get(self.spec.recipe)
+        quick = {name: value for name, value in QUICK.items() if name in {h.name for h in recipe.hyperparameters}}
+        settings = resolve(recipe, "quick", {**quick, **overrides}, method)
         return replace(self.spec, method=method, hyperparameters=settings, baselines=baselines)
 
 
@@ -258,6 +261,59 @@ def world(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
         baselines=(),
     )
     return World(tiny_base, folder, spec)
+
+
+def some_answers(count: int, seed: int) -> list[tuple[str, str]]:
+    """Return questions whose answer hangs on one of their words."""
+    rng = random.Random(seed)
+    rows = []
+    for number in range(count):
+        label = sorted(WORDS)[number % len(WORDS)]
+        words = [*rng.choices(FILLERS, k=rng.randint(2, 6)), rng.choice(WORDS[label])]
+        rng.shuffle(words)
+        rows.append((" ".join(words), f"ask {label}"))
+    return rows
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A two-layer Llama with a byte-level BPE tokenizer and a chat template, saved as a base model."""
+    texts = [" ".join(pair) for pair in some_answers(300, seed=0)]
+    return make_tiny_llama(tmp_path_factory.mktemp("llama"), texts)
+
+
+def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> SplitFile:
+    """Write rows and return how a specification names the file."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return SplitFile(path.name, sha256(path), len(rows))
+
+
+def base_source(folder: Path, name: str) -> BaseModelSource:
+    """Return a saved base model as a specification names it."""
+    return BaseModelSource(name, "a" * 40, {p.name: sha256(p) for p in folder.iterdir() if p.is_file()})
+
+
+@pytest.fixture(scope="session")
+def talk(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The tiny language model with questions and answers."""
+    folder = tmp_path_factory.mktemp("talk")
+    files = {}
+    for split, count, seed in (("train", 96, 1), ("validation", 18, 2), ("test", 24, 3)):
+        rows = [{"question": question, "reply": answer} for question, answer in some_answers(count, seed)]
+        files[split] = write_json_lines(folder / f"{split}.jsonl", rows)
+    recipe = recipes.get("causal_lm")
+    spec = RunSpec(
+        recipe="causal_lm",
+        method="lora",
+        base_model=base_source(tiny_llama, "tiny-llama"),
+        dataset=DatasetSource(
+            "talk", "b" * 40, files, (), layout="prompts", columns={"prompt": "question", "completion": "reply"}
+        ),
+        hyperparameters=resolve(recipe, "quick"),
+        seed=7,
+        baselines=(),
+    )
+    return World(tiny_llama, folder, spec)
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 import pytest
 
-from training.engine import recipes
+from projects import layouts
+from training.engine import baselines, measures, recipes
 from training.engine.hyperparameters import TYPES, HyperparameterError, check_complete, resolve
 from training.engine.spec import METHODS
 
@@ -30,6 +31,43 @@ def test_a_recipe_declares_itself_completely(name: str) -> None:
     for preset in recipe.presets:
         for method in recipe.methods:
             assert set(resolve(recipe, preset, {}, method)) == set(names)
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_recipe_has_rows_a_measure_and_cheap_rivals(name: str) -> None:
+    recipe = recipes.get(name)
+    measure = measures.get(recipe.measure)
+    assert set(recipe.layouts) <= set(layouts.names())
+    assert recipe.families
+    for layout in recipe.layouts:
+        assert measure.primary_for(layout) in measure.metrics
+        assert baselines.fitting(recipe.measure, layout)
+    assert callable(recipes.load(name).write_model)
+    assert callable(recipes.load(name).answer)
+
+
+@pytest.mark.parametrize("name", measures.names())
+def test_a_measure_declares_itself_completely(name: str) -> None:
+    measure, module = measures.get(name), measures.load(name)
+    assert measure.name == name
+    assert measure.limits
+    for metric in measure.metrics:
+        assert metric.unit in ("share", "number")
+        assert metric.help.endswith(".")
+    for function in ("read", "context", "compare", "write", "summary"):
+        assert callable(getattr(module, function))
+    if name != "classes":
+        assert set(module.ANSWERS) == {metric.name for metric in measure.metrics}
+
+
+@pytest.mark.parametrize("name", baselines.names())
+def test_a_baseline_declares_itself_completely(name: str) -> None:
+    baseline = baselines.get(name)
+    assert baseline.name == name
+    assert baseline.measure in measures.names()
+    assert set(baseline.layouts) <= set(layouts.names())
+    assert baseline.help.endswith(".")
+    assert callable(baselines.load(name).fit_predict)
 
 
 def test_an_unknown_recipe_is_refused_with_the_known_ones() -> None:

@@ -22,7 +22,11 @@ from training.engine.spec import EXIT_BAD_SPEC, EXIT_DONE, EXIT_FAILED, Placemen
 @pytest.fixture(scope="module")
 def finished(world: World, launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     spec = world.with_settings(
-        "lora", baselines=tuple(baselines.names()), epochs=12, head_start="linear_probe", class_weights="balanced"
+        "lora",
+        baselines=tuple(baselines.fitting("classes", "classes")),
+        epochs=12,
+        head_start="linear_probe",
+        class_weights="balanced",
     )
     folder = tmp_path_factory.mktemp("finished")
     outcome = launcher.run(spec, Placement(str(world.base), str(world.dataset), str(folder), 1, 1))
@@ -48,7 +52,10 @@ def test_no_artifact_holds_a_path_of_this_machine_or_a_pickle(finished: Outcome,
 
 def test_the_evaluation_holds_all_baselines_and_beats_the_majority(finished: Outcome) -> None:
     result = json.loads((finished.run / "artifacts" / "evaluation.json").read_text())
-    assert [candidate["name"] for candidate in result["candidates"]] == ["tuned", *baselines.names()]
+    assert [candidate["name"] for candidate in result["candidates"]] == [
+        "tuned",
+        *baselines.fitting("classes", "classes"),
+    ]
     versus = {row["baseline"]: row for row in result["comparisons"]}
     assert versus["majority"]["better"]
     predictions = pyarrow.parquet.read_table(finished.run / "artifacts" / "predictions.parquet").to_pydict()

@@ -7,6 +7,10 @@ The contract of a file here:
 - ``train(run) -> training.engine.loop.Trained``: does the work with the ``training.engine.run.Run`` it is
   given (specification, data, hardware, events), training through ``loop.fit``, and returns the trained model. It
   imports torch and its kin inside the function.
+- ``write_model(run, trained, folder)``: writes everything that serving needs into the emptied ``folder``, with
+  ``serving.json``, which names the task.
+- ``answer(run, trained, folder)``: loads the model from ``folder`` as serving will and returns what it answers to the
+  test split, in the form of the recipe's measure.
 - It imports no other file of this folder. Adding a recipe is adding one file.
 """
 

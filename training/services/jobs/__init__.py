@@ -3,6 +3,7 @@
 People plan, submit, retry and cancel; workers claim, keep, report, finish, fail and give back; the scheduler sweeps.
 """
 
+from training.services.jobs.estimates import Range, Truncation
 from training.services.jobs.gates import NotAllowed, NotApproved, NotCleared, Refused, checks
 from training.services.jobs.ownership import (
     ENGINE_DIED,
@@ -19,8 +20,9 @@ from training.services.jobs.ownership import (
     release,
     sweep,
 )
-from training.services.jobs.plans import Plan, Range, Truncation, plan
+from training.services.jobs.plans import Plan, plan
 from training.services.jobs.results import BadResult, finish
+from training.services.jobs.samples import Shown
 from training.services.jobs.submission import (
     Invalid,
     NotPossible,
@@ -48,6 +50,7 @@ __all__ = [
     "Pulse",
     "Range",
     "Refused",
+    "Shown",
     "Truncation",
     "cancel",
     "checks",

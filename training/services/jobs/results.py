@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +20,7 @@ from projects.models import Blob, Repository, Team
 from projects.services import repositories
 from training.engine import recipes
 from training.models import Evaluation, JobEvent, ModelVersion, RegisteredModel, TrainingJob
+from training.models.evaluations import figures_of
 from training.services import cards
 from training.services.jobs.ownership import Claim, LostOwnership
 
@@ -79,12 +81,13 @@ def _read(folder: Path, files: Mapping[str, Blob], name: str) -> dict[str, Any]:
     return value
 
 
-def _check(report: Mapping[str, Any]) -> None:
+def _check(report: dict[str, Any]) -> None:
     try:
         tuned = report["candidates"][0]
         sound = tuned["name"] == "tuned" and int(report["rows"]) > 0
-        float(tuned["accuracy"]["value"]), float(tuned["macro_f1"]["value"])
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+        [figure, *_others] = figures_of(report, tuned)
+        sound = sound and figure.name == report.get("primary", figure.name) and math.isfinite(figure.value)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise BadResult(f"{EVALUATION} does not have the form that was agreed: {error!r}.") from error
     if not sound:
         raise BadResult(f"{EVALUATION} does not begin with the tuned model.")
@@ -116,13 +119,16 @@ def _register(
     job = TrainingJob.objects.select_related(
         "team", "use_case", "base_model", "dataset_version__dataset__team", "submitted_by"
     ).get(pk=claim.job_id)
-    tuned = report["candidates"][0]
+    figures = {figure.name: figure for figure in figures_of(report, report["candidates"][0])}
+    decisive = next(iter(figures.values()))
     evaluation = Evaluation.objects.create(
         job=job,
         digest=files[EVALUATION].sha256,
         report=report,
-        accuracy=tuned["accuracy"]["value"],
-        macro_f1=tuned["macro_f1"]["value"],
+        metric=decisive.name,
+        score=decisive.value,
+        accuracy=figures["accuracy"].value if "accuracy" in figures else None,
+        macro_f1=figures["macro_f1"].value if "macro_f1" in figures else None,
         test_rows=report["rows"],
     )
     model = _model(actor, job)
@@ -163,7 +169,7 @@ def _register(
                 "model": str(model),
                 "version": number,
                 "commit": commit.oid,
-                "accuracy": f"{evaluation.accuracy:.6f}",
+                decisive.name: f"{decisive.value:.6f}",
             },
         )
     return version
