@@ -20,7 +20,8 @@ class ErasureQuerySet(models.QuerySet):
 
         if access.organisation_allows(user, "text.erase") or access.organisation_allows(user, "ledger.view"):
             return self
-        return self.filter(asked_by=user) if user.is_authenticated and user.is_active else self.none()
+        own = user.is_authenticated and user.is_active and access.token_permits(user, "text.erase")
+        return self.filter(asked_by=user) if own else self.none()
 
     def waiting(self):
         """Return those that nobody has decided."""
