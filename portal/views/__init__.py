@@ -18,7 +18,7 @@ from governance import guards
 from governance.interfaces import problems
 from governance.interfaces.declared import declares
 from governance.interfaces.paging import CappedCount
-from governance.models import AccessReview, ApprovalRequest, BreakGlass, User
+from governance.models import AccessReview, ApprovalRequest, BreakGlass, Erasure, User
 from governance.policy import Permission
 from governance.services import access, approvals
 from portal import welcome as tickets
@@ -67,6 +67,7 @@ def _numbers(user) -> dict:
         "published": RegisteredModel.objects.usable_by(user),
         "emergencies": BreakGlass.objects.to_review_by(user),
         "overdue_emergencies": BreakGlass.objects.to_review_by(user).overdue(),
+        "erasures_to_decide": Erasure.objects.to_decide_by(user),
         "reviews_to_do": AccessReview.objects.to_do_by(user),
         "overdue_reviews": AccessReview.objects.to_do_by(user).overdue(),
     }

@@ -125,6 +125,7 @@ def test_two_people_are_needed_where_the_operator_wants_two(
         answer = client.post(reverse("governance:erasure_ask"), given, follow=True)
     page = answer.content.decode()
     assert "Waits for a second person" in page
+    assert "needs a second person" not in client.get("/").content.decode()
     assert "someone else decides" in page
     assert texts(unseen) == {"reason": SECRET}
     assert [message.to for message in mail.outbox] == [[grace.email]]
@@ -140,6 +141,7 @@ def test_two_people_are_needed_where_the_operator_wants_two(
         Erasure.objects.filter(pk=asked.pk).update(decided_by=frank)
     with pytest.raises(erasures.Invalid, match="waits for a second person already"):
         erasures.ask(actor=grace, entry=unseen, reason=WHY)
+    assert "1 erasure needs a second person" in as_person(grace).get("/").content.decode()
     page = as_person(grace).get(reverse("governance:erasures")).content.decode()
     assert "Erase it?" in page
     assert client.post(reverse("governance:erasure_agree", args=[asked.pk])).status_code == 302
