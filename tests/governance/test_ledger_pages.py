@@ -501,3 +501,22 @@ def test_a_verification_that_another_worker_took_over_at_its_end_writes_nothing(
 def test_an_empty_stretch_is_not_exported(decided, dan):
     with pytest.raises(ledger.NotSealed, match="is empty"):
         ledger.begin(actor=dan, start=2, upto=1)
+
+
+def test_a_verification_tells_how_far_it_has_come(decided, dan, monkeypatch):
+    asked = ledger.ask(actor=dan)
+    seen = []
+    monkeypatch.setattr(background, "SIGN_OF_LIFE", 0)
+    whole = verification.verify
+
+    def watched(*, progress, **options):
+        def tell(done, size):
+            progress(done, size)
+            seen.append(Verification.objects.values_list("done", flat=True).get(pk=asked.pk))
+
+        return whole(progress=tell, chunk=1, **options)
+
+    monkeypatch.setattr(verification, "verify", watched)
+    assert background.run(asked.pk).state == "sound"
+    assert seen == list(range(1, len(seen) + 1))
+    assert len(seen) > 3

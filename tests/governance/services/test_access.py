@@ -242,3 +242,11 @@ def test_rights_are_read_once_for_a_request(alice, team, django_assert_max_num_q
         for permission in Permission:
             access.organisation_allows(user, permission)
             access.scope_ids(user, permission)
+
+
+def test_whoever_is_not_signed_in_holds_nothing(team):
+    nobody = AnonymousUser()
+    assert access.roles_of(nobody) == set()
+    assert access.scope_ids(nobody, "team.view") == set()
+    assert not access.organisation_allows(nobody, "team.view")
+    assert not access.visible(Team.objects.all(), nobody, "team.view", scope="pk").exists()

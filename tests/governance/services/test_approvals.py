@@ -351,3 +351,17 @@ def test_a_reviewer_whose_role_ended_does_not_decide(asked, carol, system):
     with pytest.raises(access.Denied):
         decide(carol, asked)
     assert roles.expire(actor=system) == 1
+
+
+def test_material_with_lists_of_parts_is_laid_out_part_by_part():
+    material = {"Objectives": [{"KPI": "Right queue", "Target": 90}, {"KPI": "Minutes", "Target": None}], "Goals": []}
+    material |= {"Personal data": True, "Shared": False}
+    assert approvals.flatten(material) == [
+        ("Objectives › 1 › KPI", "Right queue"),
+        ("Objectives › 1 › Target", "90"),
+        ("Objectives › 2 › KPI", "Minutes"),
+        ("Objectives › 2 › Target", ""),
+        ("Goals", ""),
+        ("Personal data", "yes"),
+        ("Shared", "no"),
+    ]
