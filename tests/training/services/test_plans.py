@@ -4,12 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from projects.models import Blob
 from projects.models.teams import RESERVED_NAMES
 from projects.services import repositories
 from tests.recorded import recorded
 from tests.training.factories import Ground
 from training.services import jobs
-from training.services.jobs import plans
+from training.services.jobs import samples
 
 pytestmark = [pytest.mark.django_db, pytest.mark.postgres]
 
@@ -68,18 +69,31 @@ def test_without_a_readable_tokenizer_the_lengths_are_estimated(ground, bob, tmp
     assert unreadable.truncation.measured == 0
     assert unreadable.truncation.longest > 0
     repositories.local_path(files.get().blob).unlink()
-    plans._count.cache_clear()
+    samples._texts.cache_clear()
     assert planned(ground, bob).truncation.measured == 0
     with recorded():
         files.update(blob=kept)
-    plans._count.cache_clear()
+    samples._texts.cache_clear()
 
     def broken(path):
         raise RuntimeError("a defect of ours, not of the file")
 
-    monkeypatch.setattr(plans, "Tokenizer", SimpleNamespace(from_file=broken))
+    monkeypatch.setattr(samples, "Tokenizer", SimpleNamespace(from_file=broken))
     with pytest.raises(RuntimeError):
         planned(ground, bob)
     with recorded():
         files.delete()
     assert planned(ground, bob).truncation.measured == 0
+
+
+def test_rows_whose_file_is_not_at_hand_are_estimated(ground, bob):
+    train = samples.split_files(ground.version)["train"]
+    held = repositories.local_path(Blob(sha256=train.sha256))
+    away = held.with_name("away")
+    samples._texts.cache_clear()
+    held.rename(away)
+    try:
+        assert planned(ground, bob).truncation.measured == 0
+    finally:
+        away.rename(held)
+        samples._texts.cache_clear()
