@@ -25,6 +25,8 @@ from projects.services import use_cases
 from projects.views import history, teams
 
 BOARD_CARDS = 20
+BOARD_COUNT = 1_000
+"""How far the use cases of a column are counted; beyond, it says "more"."""
 GATE = Gate.USE_CASE_DEVELOPMENT
 UNSHOWN = ("words", "human_oversight")
 """The texts that lists do without."""
@@ -124,9 +126,10 @@ def _board(rows) -> list[dict]:
     )
     for card in sorted(first.union(*others, all=True), key=lambda card: (card.changed_at, card.pk), reverse=True):
         columns[Stage(card.stage)]["cards"].append(card)
-    counts = {stage.value: CappedCount(one) for stage, one in by_stage.items()}
+    counts = {stage.value: CappedCount(one, cap=BOARD_COUNT + 1) for stage, one in by_stage.items()}
     for value, total in User.objects.order_by().values(**counts)[:1].get().items():
-        columns[Stage(value)]["total"] = total
+        words = f"{total:,}" if total <= BOARD_COUNT else f"{BOARD_COUNT:,}+"
+        columns[Stage(value)] |= {"total": total, "words": words}
     always = {Stage.DRAFT, Stage.SUBMITTED, Stage.APPROVED, Stage.PILOTING, Stage.LIVE}
     return [column for stage, column in columns.items() if column["cards"] or stage in always]
 

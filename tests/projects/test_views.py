@@ -8,6 +8,7 @@ from django.urls import reverse
 from governance.models import RoleAssignment
 from projects.models import StrategicGoal, Team, UseCase
 from projects.services import goals, use_cases
+from projects.views import use_cases as use_case_pages
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -96,6 +97,18 @@ def test_the_board_puts_a_card_into_the_column_of_its_stage(as_, alice, carol, t
     held = {column["stage"].value: [card.title for card in column["cards"]] for column in board}
     assert held["draft"] == ["A draft"]
     assert held["approved"] == ["An approved one"]
+    assert {column["stage"].value: column["words"] for column in board}["draft"] == "1"
+
+
+def test_the_board_shows_the_newest_cards_of_a_column_and_how_many_there_are(as_, alice, team, monkeypatch):
+    monkeypatch.setattr(use_case_pages, "BOARD_CARDS", 2)
+    monkeypatch.setattr(use_case_pages, "BOARD_COUNT", 3)
+    for number in range(4):
+        factories.make_use_case(actor=alice, team=team, title=f"Idea {number}")
+    answer = as_(alice).get(page("use_cases") + "?view=board")
+    (draft,) = (column for column in answer.context["board"] if column["stage"] == "draft")
+    assert [card.title for card in draft["cards"]] == ["Idea 3", "Idea 2"]
+    assert "All 3+" in answer.text
 
 
 def test_the_export_holds_what_the_filters_leave_and_no_formula(as_, alice, team, eve):
