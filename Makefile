@@ -61,9 +61,10 @@ format: install ## Rewrite Python files in the house format and order their impo
 migrations: install ## Write migrations for changed models (name them: make migrations NAME=add_risk_tier)
 	$(PY) manage.py makemigrations $(if $(NAME),--name $(NAME))
 
-rig: install ## Find or fetch what tests drive: Chromium (from Debian's packages) and Redis
+rig: install ## Find or fetch what tests drive: Chromium (from Debian's packages), Redis, older clients of the Hub
 	@$(PY) -m tests.rig.redis
 	@$(PY) -m tests.rig.chromium
+	@$(PY) -m tests.rig.hub_clients
 
 clean: ## Remove caches and test leftovers; keeps .venv and var/
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis htmlcov test-results .coverage .coverage.*

@@ -31,6 +31,8 @@ class Action(StrEnum):
     ROLE_EXPIRED = "role.expired"
     TOKEN_CREATED = "token.created"  # noqa: S105
     TOKEN_REVOKED = "token.revoked"  # noqa: S105
+    DEVICE_ALLOWED = "device.allowed"
+    DEVICE_REFUSED = "device.refused"
     OBJECT_SHARED = "object.shared"
     OBJECT_UNSHARED = "object.unshared"
     REFUSED = "request.refused"

@@ -107,7 +107,7 @@ class DoorMiddleware:
             return None
         if request.method not in _SAFE:
             problems.record_refusal(request, error, request.user)
-        if request.path.startswith(("/api/", "/v1/")):
+        if credentials.for_programs(request):
             body = {"type": f"about:blank#{error.code}", "title": "Refused", "status": 403, "detail": error.reason}
             body |= {"code": error.code, "request_id": getattr(request, "request_id", "")}
             return JsonResponse(body, status=403, content_type="application/problem+json")

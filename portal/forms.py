@@ -1,4 +1,4 @@
-"""What people fill in about the site itself: the views of lists that they keep, quotas, guardrails."""
+"""What people fill in about the site itself: views of lists that they keep, quotas, guardrails, codes of programs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,37 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from governance.policy import Permission
+from governance.policy import Permission, TokenScope
 from governance.services import access
 from portal.gateway import guardrails
 from portal.models import Quota, SavedView, Unit, Window
 from projects.forms import Form, PersonField
 from projects.models import Team, UseCase
 from training.models import RegisteredModel
+
+
+class DeviceLoginForm(forms.Form):
+    """The code that a program shows, what it may do, and whether it may."""
+
+    code = forms.CharField(
+        label=_("Code"),
+        max_length=12,
+        help_text=_("Eight letters, as your terminal shows them."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "characters"}),
+    )
+    scopes = forms.MultipleChoiceField(
+        label=_("What it may do"),
+        choices=[
+            (TokenScope.READ.value, _("See models and datasets, and fetch data and base models that you may fetch")),
+            (TokenScope.PREDICT.value, _("Fetch and call published models")),
+            (TokenScope.WRITE.value, _("Change and publish in your name")),
+            (TokenScope.TRAIN.value, _("Submit and cancel training jobs")),
+        ],
+        initial=[TokenScope.READ.value, TokenScope.PREDICT.value],
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+    )
+    answer = forms.ChoiceField(choices=[("allow", _("Allow")), ("refuse", _("Refuse"))], widget=forms.HiddenInput)
 
 
 class SavedViewForm(Form):

@@ -23,6 +23,9 @@ RATES = {
     "api:predict": "PREDICT_RATE",
     "projects:dataset_upload": "UPLOAD_RATE",
     "api:dataset-version-list": "UPLOAD_RATE",
+    "hub:device": "DEVICE_RATE",
+    "hub:token": "DEVICE_RATE",
+    "portal:device_login": "DEVICE_RATE",
 }
 """View name -> the setting that holds how often it may be posted to. What shares a setting shares its count."""
 

@@ -115,7 +115,7 @@ class DefaultDenyMiddleware:
             if getattr(target, "__module__", "").startswith(OTHERS):
                 return None
             raise PermissionDenied("This route declares no policy, so nobody may use it.")
-        if policy == declared.PUBLIC or request.path.startswith(("/api/", "/v1/")):
+        if policy == declared.PUBLIC or credentials.for_programs(request):
             # An endpoint's own authentication looks at the token; without one it answers 401.
             return None
         if request.user.is_authenticated:

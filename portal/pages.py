@@ -3,7 +3,7 @@
 from django.urls import path
 
 from portal import views
-from portal.views import feedback, guardrails, quotas, saved_views, usage
+from portal.views import device_logins, feedback, guardrails, quotas, saved_views, usage
 
 app_name = "portal"
 
@@ -16,6 +16,7 @@ urlpatterns = [
     path("views/<int:pk>/edit/", saved_views.edit, name="saved_view_edit"),
     path("views/<int:pk>/start/", saved_views.start_with, name="saved_view_start"),
     path("views/<int:pk>/delete/", saved_views.remove, name="saved_view_delete"),
+    path("account/device/", device_logins.confirm, name="device_login"),
     path("welcome/<str:ticket>/", views.welcome, name="welcome"),
     path("models/<slug:team>/<str:name>/try/", views.try_model, name="try_model"),
     path("models/<slug:team>/<str:name>/guardrails/", guardrails.detail, name="guardrails"),

@@ -436,6 +436,8 @@ ENGINE_CACHE = VAR / "engine"
 ENGINE_MEMORY_MB = env_int("ENGINE_MEMORY_MB", 2048)
 PREDICT_RATE = env("PREDICT_RATE", "300/min")
 UPLOAD_RATE = env("UPLOAD_RATE", "60/hour")
+# Programs that wait for their code to be confirmed ask every five seconds, several of them from one address.
+DEVICE_RATE = env("DEVICE_RATE", "120/min")
 PREDICT_MAX_TEXTS = 256
 PREDICT_MAX_CHARACTERS = 20_000
 

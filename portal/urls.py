@@ -13,6 +13,8 @@ urlpatterns = [
     path("api/v1/", include("portal.api")),
     path("account/", include("portal.accounts.urls")),
     path("django-admin/", admin.site.urls),
+    # Last: what the clients of the Hub ask begins with the name of a team, which may be anything that is not above.
+    path("", include("portal.gateway.hub.urls")),
 ]
 
 handler400 = views.bad_request

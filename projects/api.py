@@ -456,11 +456,11 @@ class VersionViewSet(_Endpoint):
         version = self.get_object()
         path = self.kwargs["path"]
         try:
-            blob = datasets.download(actor=request.user, version=version, path=path)
+            file = datasets.download(actor=request.user, version=version, path=path)
         except repositories.Missing as error:
             raise Http404 from error
         name = f"{version.dataset.name}-v{version.number}-{path.rsplit('/', 1)[-1]}"
-        return downloads.respond(request._request, blob, name)
+        return downloads.respond(request._request, file.blob, name)
 
     @extend_schema(responses=serializers.ClearanceSerializer(many=True), filters=False, parameters=[_NUMBER])
     @action(detail=True, pagination_class=None)

@@ -25,7 +25,7 @@ from training import serializers
 from training.engine import baselines, measures, recipes
 from training.lists import JOBS, MODELS
 from training.models import BaseModel, Evaluation, JobEvent, ModelVersion, Publication, RegisteredModel, TrainingJob
-from training.services import base_models, jobs, registry
+from training.services import base_models, handouts, jobs, registry
 
 
 def _one_of(request, name: str, known: list[str]) -> str:
@@ -320,6 +320,7 @@ class Models(Bulk, rest.ViewSet):
         "version": "model.view",
         "card": "model.view",
         "file": "model.view",
+        "holders": "model.retire",
         "publish": "model.publish",
         "bulk": "model.retire",
     }
@@ -387,6 +388,13 @@ class Models(Bulk, rest.ViewSet):
         text = registry.card(self._version(team, name, number))
         return HttpResponse(text, content_type="text/markdown; charset=utf-8")
 
+    @extend_schema(operation_id="models_holders", responses=serializers.HolderSerializer(many=True))
+    def holders(self, request, team, name, number):
+        """List who fetched files of a version, at most 200, last first: what they fetched stays on their disks."""
+        version = self._version(team, name, number)
+        access.require(request.user, Permission.MODEL_RETIRE, version.model)
+        return Response(serializers.HolderSerializer(handouts.holders(version), many=True).data)
+
     @extend_schema(
         operation_id="models_file",
         parameters=[OpenApiParameter("Range", str, OpenApiParameter.HEADER, description="Such as bytes=0-1023")],
@@ -398,10 +406,10 @@ class Models(Bulk, rest.ViewSet):
     def file(self, request, team, name, number, file):
         """Download one file of a version; recorded in the ledger."""
         try:
-            blob = registry.download(actor=request.user, version=self._version(team, name, number), path=file)
+            found = handouts.download(actor=request.user, version=self._version(team, name, number), path=file)
         except repositories.Missing as error:
             raise exceptions.NotFound from error
-        return downloads.respond(request._request, blob, file.rsplit("/", 1)[-1])
+        return downloads.respond(request._request, found.blob, file.rsplit("/", 1)[-1])
 
     @extend_schema(
         operation_id="models_publish",
@@ -482,6 +490,7 @@ class Router(SimpleRouter):
             path(f"{model}versions/", Models.as_view({"get": "versions"}), name="model-versions"),
             path(version, Models.as_view({"get": "version"}), name="model-version"),
             path(f"{version}card/", Models.as_view({"get": "card"}), name="model-card"),
+            path(f"{version}holders/", Models.as_view({"get": "holders"}), name="model-holders"),
             path(f"{version}files/<path:file>", Models.as_view({"get": "file"}), name="model-file"),
             path(f"{version}publications/", Models.as_view({"post": "publish"}), name="model-publish"),
         ]

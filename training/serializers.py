@@ -328,6 +328,17 @@ class VersionDetailSerializer(VersionSerializer):
         fields = [*VersionSerializer.Meta.fields, "files"]
 
 
+class HolderSerializer(serializers.Serializer):
+    """Somebody who fetched files of a version."""
+
+    person = serializers.CharField(source="person.email")
+    name = serializers.CharField(source="person.name")
+    files = serializers.IntegerField(help_text="How many different files.")
+    reads = serializers.IntegerField(help_text="How many times they fetched one.")
+    first_at = serializers.DateTimeField()
+    last_at = serializers.DateTimeField()
+
+
 class PublishSerializer(serializers.Serializer):
     """What to ask the reviewers for."""
 

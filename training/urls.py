@@ -29,6 +29,7 @@ urlpatterns = [
     path("models/<str:team>/<str:name>/versions/", models.versions, name="model_versions"),
     path("models/<str:team>/<str:name>/history/", models.past, name="model_history"),
     path("models/<str:team>/<str:name>/versions/<int:number>/", models.version, name="model_version"),
+    path("models/<str:team>/<str:name>/versions/<int:number>/holders/", models.holders, name="model_holders"),
     path("models/<str:team>/<str:name>/versions/<int:number>/files/<path:path>", models.file, name="model_file"),
     path("models/<str:team>/<str:name>/versions/<int:number>/publish/", models.publish, name="publish"),
     path("publications/<int:pk>/<slug:act>/", models.stop, name="publication_stop"),

@@ -36,7 +36,18 @@ def by_token(request) -> bool:
     A page never does, whatever the header says.
     """
     given = get_authorization_header(request).split()
-    return request.path.startswith(("/api/", "/v1/")) and bool(given) and given[0].lower() == b"bearer"
+    return for_programs(request) and bool(given) and given[0].lower() == b"bearer"
+
+
+def for_programs(request) -> bool:
+    """Return whether the request is for an endpoint, which asks for its own credentials, and not for a page.
+
+    Beside the API's own addresses these are views that say so with `for_programs`.
+    """
+    if request.path.startswith(("/api/", "/v1/")):
+        return True
+    match = getattr(request, "resolver_match", None)
+    return bool(match) and getattr(getattr(match.func, "cls", None), "for_programs", False)
 
 
 class Session(SessionAuthentication):

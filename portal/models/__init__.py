@@ -1,5 +1,6 @@
 """What only the site knows: usage, quotas, guardrails, feedback, and the views of lists that people keep and share."""
 
+from portal.models.device_logins import DeviceLogin
 from portal.models.feedback import Body, Feedback
 from portal.models.guardrails import GuardrailPolicy
 from portal.models.quotas import Quota, QuotaCount, QuotaRefusal, QuotaWarning, Unit, Window
@@ -8,6 +9,7 @@ from portal.models.usage import Kind, Outcome, Usage
 
 __all__ = [
     "Body",
+    "DeviceLogin",
     "Feedback",
     "GuardrailPolicy",
     "Kind",

@@ -13,16 +13,22 @@ from governance.services import access
 
 RESERVED_NAMES = frozenset(
     (
+        "access",
         "account",
         "admin",
         "administration",
         "api",
+        "base",
         "base-models",
+        "chat",
         "compliance",
+        "dataset-versions",
         "datasets",
+        "django-admin",
         "docs",
-        "healthz",
+        "feedback",
         "goals",
+        "healthz",
         "home",
         "kernels",
         "ledger",
@@ -33,6 +39,8 @@ RESERVED_NAMES = frozenset(
         "oauth",
         "options",
         "predict",
+        "publications",
+        "quotas",
         "readyz",
         "reviews",
         "search",
@@ -41,8 +49,10 @@ RESERVED_NAMES = frozenset(
         "suggestions",
         "teams",
         "training",
+        "usage",
         "use-cases",
         "v1",
+        "views",
         "welcome",
     )
 )

@@ -106,6 +106,27 @@ def open_blob(blob: Blob) -> File:
         raise Missing(f"The store has lost {blob.sha256}. Restore it from your backup.") from error
 
 
+def require_stored(blob: Blob) -> None:
+    """Raise Missing where the store has lost the bytes."""
+    if not default_storage.exists(_name(blob.sha256)):
+        raise Missing(f"The store has lost {blob.sha256}. Restore it from your backup.")
+
+
+def address_of(blob: Blob) -> str | None:
+    """Return where an object store gives these bytes to whoever holds the address, or None where the site sends them.
+
+    Such a store's `url` is signed, ends soon and is on another origin, to which clients send no token. Raises Missing
+    where the store knows that it has lost them.
+    """
+    try:
+        address = default_storage.url(_name(blob.sha256))
+    except NotImplementedError:
+        return None
+    except FileNotFoundError as error:
+        raise Missing(f"The store has lost {blob.sha256}. Restore it from your backup.") from error
+    return address if address.startswith(("https://", "http://")) else None
+
+
 def read_blob(blob: Blob, *, limit: int = 16 * CHUNK) -> bytes:
     """Return the whole content of a small file; raises Invalid where it is larger than `limit` bytes."""
     if blob.size > limit:

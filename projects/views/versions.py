@@ -169,10 +169,23 @@ def files(request, team, name, number):
     version = imported(request, team, name, number)
     context = frame(request, version, "files") | {
         "files": version.commit.files.all()[:500],
+        "snippets": _snippets(request.build_absolute_uri("/").rstrip("/"), version),
         "may_download": version.state == State.PROFILED
         and access.allows(request.user, Permission.DATASET_DOWNLOAD, version.dataset),
     }
     return render(request, "projects/version_files.html", context)
+
+
+def _snippets(base_url: str, version: DatasetVersion) -> list[tuple[str, str]]:
+    """Return code that loads the version into the reader's own programs, with their own host."""
+    variables = f"export HF_ENDPOINT={base_url}\nexport HF_TOKEN=$GATEHOUSE_TOKEN\n"
+    name, tag = str(version.dataset), f"v{version.number}"
+    load = (
+        "".join(f"# {line}\n" for line in variables.splitlines()) + "from datasets import load_dataset\n\n"
+        f'rows = load_dataset("{name}", revision="{tag}", split="train")'
+    )
+    fetch = f"{variables}hf download --repo-type dataset {name} --revision {tag}"
+    return [("datasets", load), ("hf", fetch)]
 
 
 @declares("dataset.download")
@@ -181,11 +194,11 @@ def download(request, team, name, number, path):
     """Send one file of the version; the download is in the ledger."""
     version = imported(request, team, name, number)
     try:
-        blob = datasets.download(actor=request.user, version=version, path=path)
+        file = datasets.download(actor=request.user, version=version, path=path)
     except repositories.Missing as error:
         raise Http404 from error
     filename = f"{version.dataset.team.slug}-{version.dataset.name}-v{version.number}-{path.replace('/', '-')}"
-    return downloads.respond(request, blob, filename)
+    return downloads.respond(request, file.blob, filename)
 
 
 @declares("dataset.view")

@@ -28,7 +28,7 @@ CALLERS = [None, *(role for role in Role if role is not Role.EMPLOYEE)]
 PAGE_METHODS = ("get", "post")
 THIRD_PARTY = ("allauth.", "django.", "drf_spectacular.")
 # These name no object of a team.
-OF_NO_TEAM = {"field", "part", "act", "path", "ticket", "recipe"}
+OF_NO_TEAM = {"field", "part", "act", "path", "ticket", "recipe", "base", "revision"}
 # Everyone in the organisation may look at these, whoever made them.
 FOR_EVERYBODY = ("base-models/", "goals/", "api/v1/base-models", "api/v1/goals", "api/v1/recipes", "welcome/")
 RECORD = re.compile(rf'INSERT INTO "?{LedgerEntry._meta.db_table}\b')
@@ -102,7 +102,7 @@ def address(route: Route, side: Side, world: World) -> str:
         "dataset": str(side.dataset.pk), "token": str(side.token.pk), "organization_slug": "saml",
         "name": side.dataset.name if "datasets/" in pattern else side.model.name,
         "recipe": "sequence_classification", "label": "projects.usecase",
-        "item": str(side.access_review.items.first().pk),
+        "item": str(side.access_review.items.first().pk), "base": world.base_model.name, "revision": "main",
     }  # fmt: skip
 
     def fill(match: re.Match) -> str:

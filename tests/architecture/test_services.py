@@ -30,6 +30,7 @@ _EFFECT = (
 )
 _SAY = "it asks reviewers.say (or may_revoke, may_meet), the one place that says who decides; no permission alone does"
 _PART = "it is a part of the services of this package, which ask and hold the lock"
+_CONFIRMED = "who confirmed its code is found by the code, and tokens.create, which it calls, asks and records"
 _OWN = "it asks whether the token is the person's own, which no permission can say, and refuses everyone else"
 _FENCED = "the fencing token of the claim is the right to write, and it is checked in the same statement"
 _RUNG = "a doorbell names an id and no person: it acts as the system, on behalf of the person who uploaded, and says so"
@@ -75,6 +76,9 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     ("portal/services/feedback.py", "give", "access"): _SAID,
     ("projects/services/datasets/imports.py", "run_import", "keywords"): _RUNG,
     ("projects/services/datasets/imports.py", "run_import", "actor"): _RUNG,
+    ("portal/services/device_logins.py", "decide", "access"): _OWN,
+    ("portal/services/device_logins.py", "redeem", "actor"): _CONFIRMED,
+    ("portal/services/device_logins.py", "redeem", "access"): _CONFIRMED,
     ("training/services/jobs/ownership.py", "heartbeat", "transaction"): _FENCED,
     ("training/services/jobs/ownership.py", "heartbeat", "access"): _FENCED,
     ("training/services/jobs/ownership.py", "heartbeat", "ledger"): _PULSE,

@@ -32,6 +32,8 @@ def addresses(resolver=None, prefix: str = "/"):
         "/datasets/helpdesk/requests/upload/",
         "/datasets/helpdesk/requests/versions/1/files/data/test.parquet",
         "/models/helpdesk/router/versions/1/files/README.md",
+        "/helpdesk/router/resolve/main/model.safetensors",
+        "/datasets/helpdesk/requests/resolve/v1/data/test.parquet",
         "/api/v1/datasets/7/versions/",
         "/api/v1/models/helpdesk/router/predict",
     ],
@@ -48,7 +50,7 @@ def test_a_page_goes_to_the_workers(address):
 def test_most_of_the_site_is_pages_and_no_stream_is_forgotten():
     every = set(addresses())
     streamed = {address for address in every if STREAMED.search(address)}
-    lasting = {a for a in every if re.search(r"events|export|archive|download|upload|predict|/files/7", a)}
+    lasting = {a for a in every if re.search(r"events|export|archive|download|upload|predict|/files/7|/resolve/7", a)}
     assert len(every) > 150
     assert len(streamed) < len(every) / 4
     # A job's events as the API lists them are an ordinary answer, and so is a file of ten recovery codes.

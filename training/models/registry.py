@@ -25,6 +25,16 @@ class RegisteredModelQuerySet(models.QuerySet):
         everybody = Publication.objects.for_everybody().values("model")
         return access.visible(self, user, "model.view", own=Q(pk__in=everybody))
 
+    def known_to(self, user):
+        """Return the models that `user` may see or use, and those that were once offered to the whole organisation.
+
+        Who used a model yesterday is told that it was stopped, rather than that there never was one.
+        """
+        offered = Q(pk__in=Publication.objects.once_for_everybody().values("model"))
+        seen = access.visible(self, user, "model.view", own=offered).values("pk")
+        used = access.visible(self, user, "model.use", own=offered).values("pk")
+        return self.filter(Q(pk__in=seen) | Q(pk__in=used))
+
     def usable_by(self, user):
         """Return the models that `user` may call: a live publication whose audience they belong to."""
         everybody = Publication.objects.for_everybody().values("model")
@@ -84,6 +94,16 @@ class ModelVersionQuerySet(models.QuerySet):
         own = Q(pk__in=everybody) | Q(model__in=inside)
         return access.visible(self, user, "model.view", scope="model__team_id", own=own)
 
+    def known_to(self, user):
+        """Return the versions that `user` may see, and those that were once offered to them."""
+        offered = Publication.objects.exclude(published_at=None).filter(
+            model__in=RegisteredModel.objects.known_to(user)
+        )
+        inside = access.visible(RegisteredModel.objects.all(), user, "model.use").values("pk")
+        reached = Q(audience=Publication.Audience.ORGANISATION) | Q(model__in=inside)
+        seen = self.visible_to(user).values("pk")
+        return self.filter(Q(pk__in=seen) | Q(pk__in=offered.filter(reached).values("version")))
+
 
 class ModelVersion(models.Model):
     """The immutable result of one job: a commit in the model's repository, with its lineage."""
@@ -142,6 +162,10 @@ class PublicationQuerySet(models.QuerySet):
     def for_everybody(self):
         """Return those that are being served to the whole organisation."""
         return self.live().filter(audience=Publication.Audience.ORGANISATION)
+
+    def once_for_everybody(self):
+        """Return those that are or were served to the whole organisation."""
+        return self.exclude(published_at=None).filter(audience=Publication.Audience.ORGANISATION)
 
 
 class Publication(models.Model):

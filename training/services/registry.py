@@ -16,7 +16,7 @@ from governance.actions import Action
 from governance.models import ApprovalRequest, User
 from governance.policy import Gate, Permission
 from governance.services import access, approvals, ledger
-from projects.models import Blob, DatasetClearance, Ref, UseCase
+from projects.models import DatasetClearance, Ref, UseCase
 from projects.services import fields, repositories
 from training.models import ModelVersion, Publication, RegisteredModel
 
@@ -346,6 +346,19 @@ def standing(publication: Publication) -> Standing:
     return Standing(True, "Published and approved.")
 
 
+def is_for(user: User, publication: Publication) -> bool:
+    """Return whether the person belongs to the publication's audience; a token must carry the scope to use models."""
+    if access.allows(user, Permission.MODEL_USE, publication.model):
+        return True
+    # What is published to everyone needs no role.
+    return (
+        publication.audience == Publication.Audience.ORGANISATION
+        and user.is_active
+        and not user.is_service
+        and access.token_permits(user, Permission.MODEL_USE)
+    )
+
+
 def servable(*, user: User, model: RegisteredModel, alias: str = DEFAULT_ALIAS) -> Publication:
     """Return the publication that answers for this alias now; raises NotPublished with the reason.
 
@@ -358,16 +371,7 @@ def servable(*, user: User, model: RegisteredModel, alias: str = DEFAULT_ALIAS) 
         .order_by("-published_at", "-pk")
         .first()
     )
-    inside = access.allows(user, Permission.MODEL_USE, model)
-    everybody = (
-        held is not None
-        and held.audience == Publication.Audience.ORGANISATION
-        and user.is_active
-        and not user.is_service
-        # What is published to everyone needs no role; a token must still carry the scope to call models.
-        and access.token_permits(user, Permission.MODEL_USE)
-    )
-    if held is None or not (inside or everybody):
+    if held is None or not is_for(user, held):
         raise NotPublished(f"Nothing is published to you as “{alias}” of {model}.", code="not_published", subject=model)
     found = standing(held)
     if not found.open:
@@ -376,44 +380,6 @@ def servable(*, user: User, model: RegisteredModel, alias: str = DEFAULT_ALIAS) 
 
 
 # Reading
-
-
-@transaction.atomic
-def download(*, actor: User, version: ModelVersion, path: str) -> Blob:
-    """Return the bytes of one file of a version; the read is recorded.
-
-    A model is handed out while its use case may be developed and nobody revoked its publication; those who read
-    everything get it in any case, as evidence. Raises Denied, NotPublished, or repositories.Missing.
-    """
-    access.require(actor, Permission.MODEL_VIEW, version.model)
-    if not access.organisation_allows(actor, Permission.MODEL_VIEW):
-        _require_held(version)
-    file = repositories.file_of(version.commit, path)
-    ledger.record(
-        Action.MODEL_DOWNLOADED,
-        actor=actor,
-        subject=version,
-        digest=file.sha256,
-        details={"model": str(version.model), "version": version.number, "path": path},
-    )
-    return file.blob
-
-
-def _require_held(version: ModelVersion) -> None:
-    """Raise NotPublished where the version must not be handed out: its use case or its publication lost approval."""
-    found = approvals.standing(Gate.USE_CASE_DEVELOPMENT, version.use_case)
-    if not found.open:
-        raise NotPublished(
-            f"{version} is not handed out: the approval of its use case does not stand. {found.reason}",
-            code="approval_void",
-            subject=version,
-        )
-    for publication in version.publications.order_by("-pk"):
-        asked = approvals.standing(Gate.MODEL_PUBLICATION, publication)
-        if asked.open:
-            return
-        if asked.request is not None and asked.request.state == ApprovalRequest.State.REVOKED:
-            raise NotPublished(f"{version} is not handed out. {asked.reason}", code="approval_void", subject=version)
 
 
 def card(version: ModelVersion) -> str:

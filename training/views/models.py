@@ -26,7 +26,7 @@ from projects.views import history
 from training.forms import PublishForm, ReasonForm
 from training.lists import MODELS
 from training.models import ModelVersion, Publication, RegisteredModel, TrainingJob
-from training.services import registry
+from training.services import handouts, registry
 from training.views import reports
 
 PUBLICATIONS = 50
@@ -139,6 +139,7 @@ def _frame(request, model: RegisteredModel, tab: str) -> dict:
         "retirable": (champion or (stopped if stopped and stopped.state == "suspended" else None))
         if may_retire
         else None,
+        "holders_url": _holders_url(request, champion.version) if champion is not None else "",
         "base_url": request.build_absolute_uri("/").rstrip("/"),
     }
 
@@ -212,7 +213,39 @@ def _snippets(base_url: str, model: RegisteredModel, publication: Publication | 
         ")\nanswer.raise_for_status()\n"
         'for label in answer.json()["results"][0]:\n    print(label["label"], label["score"])'
     )
-    return [("curl", curl), ("Python", python)]
+    return [("curl", curl), ("Python", python), *_own_tools(base_url, model, publication)]
+
+
+LOADERS = {
+    "text-generation": (
+        "transformers",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+        'tokenizer = AutoTokenizer.from_pretrained("{name}"{revision})\n'
+        'model = AutoModelForCausalLM.from_pretrained("{name}"{revision})',
+    ),
+    "sentence-similarity": (
+        "sentence-transformers",
+        "from sentence_transformers import SentenceTransformer\n\n"
+        'model = SentenceTransformer("{name}"{revision})\n'
+        'vectors = model.encode(["your text"])',
+    ),
+}
+"""What loads a model of this task in one's own program. A classifier of ours has a head that no library knows."""
+
+
+def _own_tools(base_url: str, model: RegisteredModel, publication: Publication | None) -> list[tuple[str, str]]:
+    """Return code that fetches the model into the reader's own programs, unchanged clients of the Hugging Face Hub."""
+    alias = publication.alias if publication else registry.DEFAULT_ALIAS
+    usual = alias == registry.DEFAULT_ALIAS
+    variables = f"export HF_ENDPOINT={base_url}\nexport HF_TOKEN=$GATEHOUSE_TOKEN\n"
+    fetch = f"hf download {model}" + ("" if usual else f" --revision {alias}")
+    found = [("hf", f"{variables}{fetch}")]
+    if model.task in LOADERS:
+        label, code = LOADERS[model.task]
+        revision = "" if usual else f', revision="{alias}"'
+        said = "".join(f"# {line}\n" for line in variables.splitlines())
+        found.append((label, said + code.format(name=model, revision=revision)))
+    return found
 
 
 @declares("signed_in")
@@ -261,7 +294,8 @@ def version(request, team, name, number):
         "state": _version_state(row, publications),
         "report": reports.read(evaluation) if evaluation else None,
         "files": row.commit.files.all()[:FILES],
-        "downloadable": member,
+        # Whoever sees it is in its team, reads everything, or has it published to them.
+        "downloadable": True,
         "member": member,
         "card": registry.card(row),
         "facts": [(DIGESTS[name], value) for name, value in registry.facts(row).items() if value],
@@ -270,9 +304,28 @@ def version(request, team, name, number):
         "may_publish": access.allows(request.user, Permission.MODEL_PUBLISH, model)
         and row.state != ModelVersion.State.RETIRED,
         "asked": asked,
+        "holders_url": _holders_url(request, row),
         **(_lineage(row) if member else {}),
     }
     return render(request, "training/model_version.html", context)
+
+
+@declares("model.retire")
+@require_GET
+def holders(request, team, name, number):
+    """Show who fetched files of a version; a fragment of its page, and of the dialogs that stop it."""
+    row = _version(request, _model(request, team, name), number)
+    access.require(request.user, Permission.MODEL_RETIRE, row.model)
+    context = {"holders": handouts.holders(row), "brief": "brief" in request.GET}
+    return render(request, "training/_holders.html", context)
+
+
+def _holders_url(request, version: ModelVersion) -> str:
+    """Return where who holds the version is told, for those who may stop it."""
+    model = version.model
+    if not access.allows(request.user, Permission.MODEL_RETIRE, model):
+        return ""
+    return reverse("training:model_holders", args=[model.team.slug, model.name, version.number])
 
 
 def _version_state(row: ModelVersion, publications: list[Publication]) -> str:
@@ -304,10 +357,10 @@ def file(request, team, name, number, path):
     """Send one file of a version to those who may see the model; the read is in the ledger."""
     row = _version(request, _model(request, team, name), number)
     try:
-        blob = registry.download(actor=request.user, version=row, path=path)
+        found = handouts.download(actor=request.user, version=row, path=path)
     except repositories.Missing as error:
         raise Http404 from error
-    return downloads.respond(request, blob, path.rsplit("/", 1)[-1])
+    return downloads.respond(request, found.blob, path.rsplit("/", 1)[-1])
 
 
 def _version(request, model: RegisteredModel, number: int) -> ModelVersion:

@@ -2,7 +2,7 @@
 
 from ..fields import Invalid
 from .cards import card
-from .catalogue import change, download, example_rows, register, withdraw
+from .catalogue import Withdrawn, change, download, example_rows, register, require_cleared, require_download, withdraw
 from .clearances import NotCleared, clearance_standing, request_clearance
 from .imports import requeue_lost, run_import
 from .uploads import Closed, Guess, Looked, Options, map_columns, preview, receive
@@ -14,6 +14,7 @@ __all__ = [
     "Looked",
     "NotCleared",
     "Options",
+    "Withdrawn",
     "card",
     "change",
     "clearance_standing",
@@ -25,6 +26,8 @@ __all__ = [
     "register",
     "request_clearance",
     "requeue_lost",
+    "require_cleared",
+    "require_download",
     "run_import",
     "withdraw",
 ]

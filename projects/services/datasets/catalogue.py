@@ -13,7 +13,7 @@ from governance.models import User
 from governance.policy import Permission
 from governance.services import access, approvals, ledger
 from projects import tables
-from projects.models import Blob, Dataset, DatasetClearance, DatasetVersion, Repository, Team
+from projects.models import CommitFile, Dataset, DatasetClearance, DatasetVersion, Repository, Team
 from projects.services import fields, repositories
 from projects.services.datasets import clearances
 from projects.services.fields import Invalid
@@ -140,20 +140,37 @@ def withdraw(*, actor: User, version: DatasetVersion, reason: str) -> DatasetVer
     return version
 
 
-@transaction.atomic
-def download(*, actor: User, version: DatasetVersion, path: str) -> Blob:
-    """Return one file of a version for its bytes to be sent, recorded as a read that matters.
-
-    Who looks after the data in its team always gets it; with whom it is shared gets it while a clearance of it stands.
-    Raises Denied, NotCleared, Withdrawn, or repositories.Missing where the version has no such file.
-    """
-    access.require(actor, Permission.DATASET_DOWNLOAD, version.dataset)
-    if not access.allows(actor, Permission.DATASET_EDIT, version.dataset):
-        clearances.require_any(actor, version)
+def require_cleared(*, actor: User, version: DatasetVersion) -> None:
+    """Raise unless a clearance of the version stands, whoever asks. Raises NotCleared, Withdrawn."""
     if version.state == DatasetVersion.State.WITHDRAWN:
         raise Withdrawn("This version was withdrawn, so it is no longer handed out.", code="withdrawn", subject=version)
+    clearances.require_any(actor, version)
+
+
+def require_download(*, actor: User, version: DatasetVersion) -> None:
+    """Raise unless the files of the version may be handed out to this person now.
+
+    Who looks after the data in its team always gets it; with whom it is shared gets it while a clearance of it stands.
+    Raises Denied, NotCleared, Withdrawn, or repositories.Missing where it was not imported.
+    """
+    access.require(actor, Permission.DATASET_DOWNLOAD, version.dataset)
+    if version.state == DatasetVersion.State.WITHDRAWN:
+        raise Withdrawn("This version was withdrawn, so it is no longer handed out.", code="withdrawn", subject=version)
+    if not access.allows(actor, Permission.DATASET_EDIT, version.dataset):
+        clearances.require_any(actor, version)
     if version.commit is None:
         raise repositories.Missing("This version was not imported, so it has no files yet.")
+
+
+@transaction.atomic
+def download(*, actor: User, version: DatasetVersion, path: str) -> CommitFile:
+    """Return one file of a version for its bytes to be sent, recorded as a read that matters.
+
+    For pages and the REST API; what clients of the Hub fetch is recorded by the gateway's meter. Raises what
+    `require_download` raises, or repositories.Missing where the version has no such file.
+    """
+    require_download(actor=actor, version=version)
+    assert version.commit is not None
     file = repositories.file_of(version.commit, path)
     ledger.record(
         Action.DATASET_DOWNLOADED,
@@ -162,7 +179,7 @@ def download(*, actor: User, version: DatasetVersion, path: str) -> Blob:
         digest=file.sha256,
         details={"path": file.path, "commit": version.commit.oid, "size": file.size},
     )
-    return file.blob
+    return file
 
 
 def split_path(split: str) -> str:

@@ -77,3 +77,15 @@ def test_a_goal_keeps_its_title_while_work_under_review_serves_it(frank, alice, 
     with pytest.raises(goals.Invalid, match="title stays"):
         goals.change(actor=frank, goal=goal, title="Answer later")
     assert goals.change(actor=frank, goal=goal, description="Within an hour.").description
+
+
+def test_no_team_takes_the_first_word_of_an_address_of_the_site(frank):
+    import re
+
+    from tests.architecture.test_policies import ROUTES
+
+    words = {re.match(r"\^?([a-z0-9-]*)", path)[1] for path, _callback in ROUTES} - {""}
+    assert {"api", "datasets", "models", "healthz"} <= words
+    for word in sorted(words | {"v1", "oauth", "spaces", "base", "static"}):
+        with pytest.raises(teams.Invalid):
+            teams.create(actor=frank, slug=word, name="Clash")

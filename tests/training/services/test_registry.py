@@ -12,7 +12,7 @@ from projects.services import repositories, use_cases
 from tests.chaos.quick_engine import report
 from tests.factories import approve
 from training.models import ModelVersion, Publication
-from training.services import jobs, registry
+from training.services import handouts, jobs, registry
 
 pytestmark = [pytest.mark.django_db, pytest.mark.postgres]
 
@@ -167,9 +167,9 @@ def test_main_is_not_an_alias(version, bob):
 
 
 def test_reading_a_file_is_recorded(version, bob, eve):
-    assert registry.download(actor=bob, version=version, path="weights.json").size
+    assert handouts.download(actor=bob, version=version, path="weights.json").size
     assert LedgerEntry.objects.about(version).filter(action="model.downloaded", actor=bob).exists()
     with pytest.raises(access.Denied):
-        registry.download(actor=eve, version=version, path="weights.json")
+        handouts.download(actor=eve, version=version, path="weights.json")
     with pytest.raises(repositories.Missing):
-        registry.download(actor=bob, version=version, path="../secret")
+        handouts.download(actor=bob, version=version, path="../secret")

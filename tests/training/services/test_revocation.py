@@ -15,7 +15,7 @@ from tests.factories import make_cleared_version, make_dataset
 from tests.personas import make_role
 from tests.training.services.test_registry import USE, make_version, publish
 from training.models import Publication, TrainingJob
-from training.services import jobs, registry
+from training.services import handouts, jobs, registry
 
 pytestmark = [pytest.mark.django_db, pytest.mark.postgres]
 WHY = "It harms somebody."
@@ -43,7 +43,7 @@ def called(person, model) -> str:
 def test_a_revoked_publication_answers_nobody_and_hands_out_nothing(version, bob, alice, carol, dan, eve):
     publication = publish(version, bob, carol)
     assert registry.servable(user=eve, model=version.model) == publication
-    assert registry.download(actor=alice, version=version, path="README.md")
+    assert handouts.download(actor=alice, version=version, path="README.md")
     revoke(carol, publication, Gate.MODEL_PUBLICATION)
     publication.refresh_from_db()
     assert publication.state == "suspended"
@@ -51,12 +51,12 @@ def test_a_revoked_publication_answers_nobody_and_hands_out_nothing(version, bob
     assert called(eve, version.model) == "suspended"
     assert called(bob, version.model) == "suspended"
     with pytest.raises(registry.NotPublished, match=WHY):
-        registry.download(actor=alice, version=version, path="README.md")
+        handouts.download(actor=alice, version=version, path="README.md")
     # Those who read everything need it as evidence.
-    assert registry.download(actor=dan, version=version, path="README.md")
+    assert handouts.download(actor=dan, version=version, path="README.md")
     again = publish(version, bob, carol, intended_use="Something narrower.")
     assert registry.servable(user=eve, model=version.model) == again
-    assert registry.download(actor=alice, version=version, path="README.md")
+    assert handouts.download(actor=alice, version=version, path="README.md")
 
 
 def test_a_revoked_use_case_stops_its_jobs_and_its_models(version, ground, bob, alice, carol, eve, system):
@@ -77,7 +77,7 @@ def test_a_revoked_use_case_stops_its_jobs_and_its_models(version, ground, bob, 
     with pytest.raises(jobs.NotApproved):
         jobs.retry(actor=bob, job=queued)
     with pytest.raises(registry.NotPublished, match="use case"):
-        registry.download(actor=alice, version=version, path="README.md")
+        handouts.download(actor=alice, version=version, path="README.md")
 
 
 def test_a_revoked_clearance_stops_what_was_made_of_the_data_for_that_use_case(version, ground, bob, carol, system):

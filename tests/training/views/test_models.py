@@ -125,15 +125,43 @@ def test_a_newer_version_supersedes_the_older_one(as_, ground, published, bob, c
 # Files
 
 
-def test_a_download_is_in_the_ledger_and_only_for_those_who_may_see_the_model(as_, published, bob, eve):
+def test_a_download_is_in_the_ledger_and_only_for_whom_the_version_is(as_, published, bob, carol, eve):
     file = published.commit.files.get(path__endswith="README.md")
     address = reverse("training:model_file", args=["helpdesk", "sorter", published.number, file.path])
     answer = as_(bob).get(address)
     assert answer.status_code == 200
     assert len(b"".join(answer.streaming_content)) == file.size
     assert LedgerEntry.objects.filter(action="model.downloaded").count() == 1
-    assert as_(eve).get(address).status_code in {403, 404}
     assert as_(bob).get(address + ".not").status_code == 404
+    # It is published to everybody, so that everybody may fetch it, and nobody outside the team once it is stopped.
+    assert as_(eve).get(address).status_code == 200
+    registry.suspend(actor=carol, publication=Publication.objects.get(state="published"), reason="It answers rudely.")
+    assert as_(eve).get(address).status_code in {403, 404}
+
+
+def test_who_holds_a_version_is_listed_for_those_who_may_stop_it(as_, published, alice, bob, carol, dan, eve):
+    place = ["helpdesk", "sorter", published.number]
+    as_(eve).get(reverse("training:model_file", args=[*place, "README.md"]))
+    as_(eve).get(reverse("training:model_file", args=[*place, "weights.json"]))
+    held = reverse("training:model_holders", args=place)
+    for person in (bob, carol):
+        assert held in as_(person).get(published.get_absolute_url()).text
+        assert held in as_(person).get(published.model.get_absolute_url()).text
+        found = as_(person).get(held).context["holders"]
+        assert [(one.person, one.files, one.reads) for one in found] == [(eve, 2, 2)]
+    for person in (dan, eve):
+        assert held not in as_(person).get(published.get_absolute_url()).text
+        assert as_(person).get(held).status_code == 403
+    listed = as_(alice).get(reverse("api:model-holders", args=place))
+    assert [(one["person"], one["files"]) for one in listed.json()] == [("eve@example.org", 2)]
+    assert as_(eve).get(reverse("api:model-holders", args=place)).status_code == 403
+
+
+def test_the_code_to_copy_names_the_readers_own_host(as_, published, eve):
+    snippets = dict(as_(eve).get(published.model.get_absolute_url(), headers={"host": "localhost"}).context["snippets"])
+    assert "HF_ENDPOINT=http://localhost\n" in snippets["hf"]
+    assert snippets["hf"].endswith("hf download helpdesk/sorter")
+    assert "transformers" not in snippets, "a classifier of ours has a head that no library knows"
 
 
 # Base models
