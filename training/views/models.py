@@ -27,7 +27,7 @@ from training.forms import PublishForm, ReasonForm
 from training.lists import MODELS
 from training.models import ModelVersion, Publication, RegisteredModel, TrainingJob
 from training.services import handouts, registry
-from training.views import reports
+from training.views import reports, snippets
 
 PUBLICATIONS = 50
 FILES = 200
@@ -133,6 +133,9 @@ def _frame(request, model: RegisteredModel, tab: str) -> dict:
         or any(row.audience == Publication.Audience.ORGANISATION for row in live),
         "publications": publications,
         "try_url": reverse("portal:try_model", args=[model.team.slug, model.name]),
+        "chat_url": reverse("portal:chat", args=[model.team.slug, model.name])
+        if model.task == snippets.GENERATION
+        else "",
         "may_publish": access.allows(user, Permission.MODEL_PUBLISH, model),
         "may_suspend": may_retire and champion is not None,
         "may_see_access": access.allows(user, Permission.TEAM_VIEW, model),
@@ -173,7 +176,7 @@ def detail(request, team, name):
         context["card"] = registry.card(shown)
         context["result"] = shown.job.evaluation.shown
         context |= _lineage(shown) if context["member"] else {}
-        context["snippets"] = _snippets(context["base_url"], model, context["champion"])
+        context["snippets"] = snippets.of(context["base_url"], model, context["champion"])
     context["limit"] = settings.PREDICT_MAX_CHARACTERS
     return render(request, "training/model.html", context)
 
@@ -192,60 +195,6 @@ def _lineage(version: ModelVersion) -> dict:
         ],
         "edges": [(source, target) for source, target, _label in graph.edges],
     }  # fmt: skip
-
-
-def _snippets(base_url: str, model: RegisteredModel, publication: Publication | None) -> list[tuple[str, str]]:
-    """Return code for the reader's own host; the token is a variable, so that nobody copies one into a file."""
-    alias = publication.alias if publication else registry.DEFAULT_ALIAS
-    path = f"{base_url}/api/v1/models/{model.team.slug}/{model.name}/predict"
-    curl = (
-        f"curl {path} \\\n"
-        '  -H "Authorization: Bearer $GATEHOUSE_TOKEN" \\\n'
-        '  -H "Content-Type: application/json" \\\n'
-        f'  -d \'{{"inputs": ["your text"], "top_k": 3, "alias": "{alias}"}}\''
-    )
-    python = (
-        "import os\n\nimport httpx\n\n"
-        "answer = httpx.post(\n"
-        f'    "{path}",\n'
-        '    headers={"Authorization": f"Bearer {os.environ[\'GATEHOUSE_TOKEN\']}"},\n'
-        f'    json={{"inputs": ["your text"], "top_k": 3, "alias": "{alias}"}},\n'
-        ")\nanswer.raise_for_status()\n"
-        'for label in answer.json()["results"][0]:\n    print(label["label"], label["score"])'
-    )
-    return [("curl", curl), ("Python", python), *_own_tools(base_url, model, publication)]
-
-
-LOADERS = {
-    "text-generation": (
-        "transformers",
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        'tokenizer = AutoTokenizer.from_pretrained("{name}"{revision})\n'
-        'model = AutoModelForCausalLM.from_pretrained("{name}"{revision})',
-    ),
-    "sentence-similarity": (
-        "sentence-transformers",
-        "from sentence_transformers import SentenceTransformer\n\n"
-        'model = SentenceTransformer("{name}"{revision})\n'
-        'vectors = model.encode(["your text"])',
-    ),
-}
-"""What loads a model of this task in one's own program. A classifier of ours has a head that no library knows."""
-
-
-def _own_tools(base_url: str, model: RegisteredModel, publication: Publication | None) -> list[tuple[str, str]]:
-    """Return code that fetches the model into the reader's own programs, unchanged clients of the Hugging Face Hub."""
-    alias = publication.alias if publication else registry.DEFAULT_ALIAS
-    usual = alias == registry.DEFAULT_ALIAS
-    variables = f"export HF_ENDPOINT={base_url}\nexport HF_TOKEN=$GATEHOUSE_TOKEN\n"
-    fetch = f"hf download {model}" + ("" if usual else f" --revision {alias}")
-    found = [("hf", f"{variables}{fetch}")]
-    if model.task in LOADERS:
-        label, code = LOADERS[model.task]
-        revision = "" if usual else f', revision="{alias}"'
-        said = "".join(f"# {line}\n" for line in variables.splitlines())
-        found.append((label, said + code.format(name=model, revision=revision)))
-    return found
 
 
 @declares("signed_in")

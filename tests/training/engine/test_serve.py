@@ -9,17 +9,12 @@ import httpx
 import pytest
 import torch
 
-from tests.training.engine.conftest import WORDS, Launcher, World, sha256
-from training.engine import serve
+from tests.training.engine.conftest import WORDS, Launcher, World
+from tests.training.engine.service import Service, listed
 from training.engine.spec import EXIT_DONE, Placement
 
-TOKEN = "a-token-for-tests-only"
 # peft asks a model for a property that transformers has renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-
-
-def listed(folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): sha256(path) for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -38,32 +33,6 @@ def versions(world: World, launcher: Launcher, tmp_path_factory: pytest.TempPath
     requests["lora"].update(base_folder=str(world.base), base_files=listed(world.base))
     torch.set_num_threads(threads)
     return requests
-
-
-class Service:
-    """The application with its life cycle, called in process."""
-
-    def __init__(self, memory: int):
-        self.application = serve.Application(TOKEN, memory)
-
-    def __call__(self, calls: Any) -> Any:
-        """Run the coroutine function ``calls`` with a client of a started application."""
-
-        async def inside() -> Any:
-            into: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-            out: asyncio.Queue[Any] = asyncio.Queue()
-            life = asyncio.create_task(self.application({"type": "lifespan"}, into.get, out.put))
-            await into.put({"type": "lifespan.startup"})
-            assert (await out.get())["type"] == "lifespan.startup.complete"
-            transport = httpx.ASGITransport(app=self.application)
-            headers = {"Authorization": f"Bearer {TOKEN}"}
-            async with httpx.AsyncClient(transport=transport, base_url="http://engine", headers=headers) as client:
-                result = await calls(client)
-            await into.put({"type": "lifespan.shutdown"})
-            await life
-            return result
-
-        return asyncio.run(inside())
 
 
 @pytest.fixture
