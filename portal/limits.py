@@ -16,12 +16,15 @@ from rest_framework.throttling import SimpleRateThrottle
 from governance.interfaces import credentials, problems
 from governance.services import access
 from portal.gateway import metering
+from portal.gateway.openai import errors
 from portal.views import too_many
 
 RATES = {
     "portal:try_model": "PREDICT_RATE",
     "api:predict": "PREDICT_RATE",
+    **dict.fromkeys(("openai:chat", "openai:completions", "openai:embeddings"), "PREDICT_RATE"),
     "projects:dataset_upload": "UPLOAD_RATE",
+    "openai:files": "UPLOAD_RATE",
     "api:dataset-version-list": "UPLOAD_RATE",
     "hub:device": "DEVICE_RATE",
     "hub:token": "DEVICE_RATE",
@@ -87,6 +90,8 @@ def _answer(
     request, wait: int, reason: str, *, code: str = "too_often", headers: dict[str, str] | None = None
 ) -> HttpResponse:
     headers = {"Retry-After": str(wait), **(headers or {})}
+    if request.path.startswith("/v1/"):
+        return errors.response(429, reason, kind="rate_limit_error", code="rate_limit_exceeded", headers=headers)
     if request.path.startswith("/api/"):
         body = {"type": f"about:blank#{code}", "title": "Too many requests", "status": 429, "detail": reason}
         body |= {"code": code, "request_id": getattr(request, "request_id", "")}

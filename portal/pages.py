@@ -3,7 +3,7 @@
 from django.urls import path
 
 from portal import views
-from portal.views import device_logins, feedback, guardrails, quotas, saved_views, usage
+from portal.views import chat, device_logins, feedback, guardrails, quotas, saved_views, usage
 
 app_name = "portal"
 
@@ -33,6 +33,7 @@ urlpatterns = [
     path("quotas/new/", quotas.create, name="quota_new"),
     path("quotas/<int:pk>/", quotas.detail, name="quota"),
     path("quotas/<int:pk>/end/", quotas.end, name="quota_end"),
+    path("models/<slug:team>/<str:name>/chat/", chat.chat, name="chat"),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
 ]

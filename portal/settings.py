@@ -440,6 +440,14 @@ UPLOAD_RATE = env("UPLOAD_RATE", "60/hour")
 DEVICE_RATE = env("DEVICE_RATE", "120/min")
 PREDICT_MAX_TEXTS = 256
 PREDICT_MAX_CHARACTERS = 20_000
+# The longest text of one call, in tokens; and how long an answer goes on after its model is no longer published.
+GENERATION_MAX_TOKENS = env_int("GENERATION_MAX_TOKENS", 4096)
+STREAM_LOOK_SECONDS = env_float("STREAM_LOOK_SECONDS", 3)
+# A server that an operator lets answer for published models, and which: team/name=its own name, separated by commas.
+UPSTREAM_URL, UPSTREAM_KEY = env("UPSTREAM_URL").rstrip("/"), env("UPSTREAM_KEY")
+UPSTREAM_MODELS = dict(pair.split("=", 1) for pair in env_list("UPSTREAM_MODELS", "") if "=" in pair)
+if UPSTREAM_MODELS and not UPSTREAM_URL.startswith(("http://", "https://")):
+    raise ImproperlyConfigured("UPSTREAM_MODELS is set; UPSTREAM_URL must say where they are, as https://host/v1.")
 
 # What use costs, see portal/gateway/metering/prices.py
 CURRENCY = env("CURRENCY", "EUR").upper()
@@ -457,10 +465,7 @@ REST_FRAMEWORK = {
         "governance.interfaces.credentials.Session",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PARSER_CLASSES": [
-        "rest_framework.parsers.JSONParser",
-        "rest_framework.parsers.MultiPartParser",
-    ],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PAGINATION_CLASS": "governance.interfaces.cursors.Cursor",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],

@@ -11,6 +11,7 @@ urlpatterns = [
     path("", include("projects.urls")),
     path("", include("training.urls")),
     path("api/v1/", include("portal.api")),
+    path("v1/", include("portal.gateway.openai.urls")),
     path("account/", include("portal.accounts.urls")),
     path("django-admin/", admin.site.urls),
     # Last: what the clients of the Hub ask begins with the name of a team, which may be anything that is not above.

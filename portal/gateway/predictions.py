@@ -7,18 +7,13 @@ called which version with how much: a hash and counts, never the text.
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from django.conf import settings
 
 from governance.models import User
 from governance.services import access
-from portal.gateway import bodies, engines, guardrails, metering
-from projects.models import Commit
-from projects.services import repositories
+from portal.gateway import bodies, engines, guardrails, metering, versions
 from training.models import ModelVersion, Publication, RegisteredModel
 from training.services import registry
 
@@ -88,7 +83,7 @@ def predict(
             call.found(verdict.counted)
             if not verdict.allowed:
                 raise guardrails.Blocked(verdict)
-            answer = engines.get("embedded").predict(_loaded(version), verdict.texts, top_k)
+            answer = engines.get("embedded").predict(versions.loaded(version), verdict.texts, top_k)
             call.used(prompt_tokens=answer.tokens, seconds=answer.latency_ms / 1000)
     except engines.Refused as error:
         raise Invalid(str(error)) from error
@@ -119,7 +114,7 @@ def classify(*, actor: User, name: str, text: str) -> list[dict]:
             digest=hashlib.sha256(cut.encode()).hexdigest(),
             expected_tokens=_most_tokens([cut]),
         ) as call:
-            answer = engines.get("embedded").predict(_loaded(publication.version), [cut], 100)
+            answer = engines.get("embedded").predict(versions.loaded(publication.version), [cut], 100)
             call.used(texts=1, characters=len(cut), prompt_tokens=answer.tokens, seconds=answer.latency_ms / 1000)
     except (Invalid, access.Denied, engines.Refused, engines.Unavailable, metering.Exceeded) as error:
         raise NotAnswering(str(error)) from error
@@ -145,37 +140,3 @@ def _check(texts: list[str], top_k: int) -> None:
             )
     if not 1 <= top_k <= 100:
         raise Invalid("top_k must be from 1 to 100.", field="top_k")
-
-
-def _loaded(version: ModelVersion) -> engines.Loaded:
-    """Lay the version's files (and its base model's) out for the engine, each verified by sha256 on the way."""
-    commit, base = version.commit, version.base_model.commit
-    files = {file.path: file.sha256 for file in commit.files.all()}
-    adapter = any(path.endswith("adapter_model.safetensors") for path in files)
-    return engines.Loaded(
-        key=commit.oid,
-        folder=_laid_out(commit),
-        base_folder=_laid_out(base) if adapter else None,
-        files=files,
-        base_files={file.path: file.sha256 for file in base.files.all()} if adapter else {},
-    )
-
-
-def _laid_out(commit: Commit) -> Path:
-    """Return the folder that holds the commit's files on this machine, laid out once and renamed into place whole."""
-    folder = Path(settings.ENGINE_CACHE) / commit.oid
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Two calls may come first at the same time: each lays out its own copy and the first rename wins.
-    fresh = Path(tempfile.mkdtemp(prefix=f"{commit.oid}.", dir=folder.parent))
-    try:
-        repositories.materialise(commit, fresh)
-        fresh.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-    finally:
-        if fresh.exists():
-            shutil.rmtree(fresh, ignore_errors=True)
-    return folder

@@ -28,7 +28,7 @@ CALLERS = [None, *(role for role in Role if role is not Role.EMPLOYEE)]
 PAGE_METHODS = ("get", "post")
 THIRD_PARTY = ("allauth.", "django.", "drf_spectacular.")
 # These name no object of a team.
-OF_NO_TEAM = {"field", "part", "act", "path", "ticket", "recipe", "base", "revision"}
+OF_NO_TEAM = {"field", "part", "act", "path", "ticket", "recipe", "base", "revision", "rest"}
 # Everyone in the organisation may look at these, whoever made them.
 FOR_EVERYBODY = ("base-models/", "goals/", "api/v1/base-models", "api/v1/goals", "api/v1/recipes", "welcome/")
 RECORD = re.compile(rf'INSERT INTO "?{LedgerEntry._meta.db_table}\b')
@@ -103,6 +103,8 @@ def address(route: Route, side: Side, world: World) -> str:
         "name": side.dataset.name if "datasets/" in pattern else side.model.name,
         "recipe": "sequence_classification", "label": "projects.usecase",
         "item": str(side.access_review.items.first().pk), "base": world.base_model.name, "revision": "main",
+        "model_id": f"{side.team.slug}/{side.model.name}", "rest": "responses",
+        "file_id": f"dataset:{side.dataset}@1", "job_id": f"ftjob-{side.job.pk}",
     }  # fmt: skip
 
     def fill(match: re.Match) -> str:

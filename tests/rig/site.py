@@ -88,6 +88,7 @@ def site() -> Iterator[Site]:
     """The site, shared by every test of this process that asks for it."""
     with tempfile.TemporaryDirectory(prefix="gh-site-") as folder, identity.open_id() as provider:
         extra = {"MODEL_ROOTS": f"{folder}/models", "API_RATE": "100000/min", "OMP_NUM_THREADS": "2"}
+        extra |= {"STREAM_LOOK_SECONDS": "0.1"}
         extra |= {"PREDICT_RATE": "100000/min", "UPLOAD_RATE": "100000/min", **provider.environment}
         file = write_requests(Path(folder) / "requests.csv")
         with live.stack(extra=extra) as running:

@@ -50,7 +50,7 @@ import transformers  # noqa: E402
 from training.engine import hardware  # noqa: E402
 from training.engine.failures import EngineError, explain  # noqa: E402
 from training.engine.generation import Ask  # noqa: E402
-from training.engine.serving.encoders import CLASSIFICATION, EMBEDDING  # noqa: E402
+from training.engine.serving.encoders import EMBEDDING, HEADS  # noqa: E402
 from training.engine.serving.models import ServedModels  # noqa: E402
 from training.engine.serving.sources import Refused, Source  # noqa: E402
 
@@ -112,7 +112,7 @@ class Application:
             return await self._embed(source, body)
         if path == "/v1/predict":
             return await self._predict(source, body)
-        if source.files and source.settings()["task"] not in {CLASSIFICATION, EMBEDDING}:
+        if source.files and source.settings()["task"] not in {*HEADS, EMBEDDING}:
             seat = await self._models.sit(source)
             return {"key": source.key, "size": seat.model.size, "max_length": seat.max_length}
         model = await self._models.get(source)

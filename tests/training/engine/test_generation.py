@@ -228,7 +228,7 @@ def test_nothing_of_a_stop_string_gets_out(pieces: list[str], stops: tuple[str, 
         ({"messages": CHAT, "temperature": 3}, "bad_request", "temperature"),
         ({"messages": CHAT, "n": 17}, "bad_request", "n"),
         ({"messages": CHAT, "stop": ["a"] * 9}, "bad_request", "stop"),
-        ({"messages": CHAT, "max_tokens": 5000}, "context_length_exceeded", "messages"),
+        ({"messages": [{"role": "user", "content": TEXTS[0] * 40}]}, "context_length_exceeded", "messages"),
         ({"prompts": [TEXTS[0] * 40]}, "context_length_exceeded", "prompt"),
     ],
 )

@@ -19,7 +19,7 @@ ROLES = ("system", "developer", "user", "assistant")
 class Ask:
     """``messages``, or ``prompts`` (texts, or ids of the model's own tokens), and how to answer.
 
-    ``max_tokens`` are wanted, and must fit; where none are, the answer may be ``at_most`` tokens long or fill the rest.
+    An answer ends after ``max_tokens``, or where the model holds no more.
     ``logprobs`` is None, or how many alternatives to tell beside each token. A ``seed`` makes the draws repeatable;
     as elsewhere the answer may still differ where other requests in the same step change the last digits.
     """
@@ -27,7 +27,6 @@ class Ask:
     messages: tuple[Mapping[str, str], ...] = ()
     prompts: tuple[str | tuple[int, ...], ...] = ()
     max_tokens: int | None = None
-    at_most: int | None = None
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int | None = None
@@ -46,7 +45,6 @@ class Ask:
             messages=_messages(value.get("messages")),
             prompts=_prompts(value.get("prompts")) if not value.get("messages") else (),
             max_tokens=_whole(value, "max_tokens", 1, 10**6),
-            at_most=_whole(value, "at_most", 1, 10**6),
             temperature=_number(value, "temperature", 1.0, 0.0, 2.0),
             top_p=_number(value, "top_p", 1.0, 0.0, 1.0),
             seed=_whole(value, "seed", -(2**63), 2**63 - 1),

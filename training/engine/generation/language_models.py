@@ -148,14 +148,12 @@ class Seat:
         for ids in prompts:
             if not ids or any(not 0 <= token < largest for token in ids):
                 raise Refused(422, "bad_tokens", f"Token ids go from 0 to {largest - 1}.", "Send a text.", name)
-            wanted = len(ids) + (ask.max_tokens or 1)
-            if wanted > self.max_length:
+            if len(ids) >= self.max_length:
                 raise Refused(
                     422,
                     "context_length_exceeded",
-                    f"The prompt has {len(ids)} tokens and {ask.max_tokens or 1} more are asked for; this model holds "
-                    f"{self.max_length} together.",
-                    "Shorten the prompt or ask for fewer tokens.",
+                    f"The prompt has {len(ids)} tokens; this model holds {self.max_length}, the answer included.",
+                    "Shorten it.",
                     name,
                 )
         return prompts
@@ -298,15 +296,16 @@ class LanguageModel:
         ``{"choice", "finish"}`` is "stop" or "length". Closing the iterator cancels what is still running. Raises
         ``Refused``.
         """
-        prompts = await asyncio.get_running_loop().run_in_executor(None, seat.ids, ask)
-        wanted = len(prompts) * ask.n
+        wanted = ask.n * (len(ask.prompts) or 1)
         if self._waiting + wanted > WAITING:
             raise Refused(503, "busy", "Too many answers are being written.", "Try again in a few seconds.")
+        # From here on nobody drops the model for want of memory.
         self._waiting += wanted
         seat.calls += 1
         choices: dict[str, _Choice] = {}
         news: asyncio.Queue[Any] = asyncio.Queue()
         try:
+            prompts = await asyncio.get_running_loop().run_in_executor(None, seat.ids, ask)
             for place in range(wanted):
                 choice = self._begin(seat, ask, prompts[place // ask.n], place, news)
                 choices[choice.request] = choice
@@ -346,7 +345,7 @@ class LanguageModel:
         accepted = self._manager.add_request(
             ids,
             request_id=request,
-            max_new_tokens=ask.max_tokens or min(seat.max_length - len(ids), ask.at_most or seat.max_length),
+            max_new_tokens=min(seat.max_length - len(ids), ask.max_tokens or seat.max_length),
             streaming=True,
             eos_token_id=sorted(seat.ends),
         )

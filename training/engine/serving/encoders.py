@@ -21,7 +21,8 @@ from training.engine.serving.sources import Refused, Source, verify
 WAIT_MS = 2.0
 BATCH_TEXTS = 256
 QUEUE_TEXTS = 4096
-CLASSIFICATION = "text-classification"
+# What a pooled head answers: one class, several labels, or a number.
+HEADS = frozenset({"text-classification", "text-multi-label-classification", "text-regression"})
 EMBEDDING = "sentence-similarity"
 
 
@@ -74,7 +75,7 @@ def load(source: Source, device: str) -> Loaded:
     if settings["task"] == EMBEDDING:
         model, labels = _load_embedder(source), []
         pooling, normalise = _pooling(source, settings)
-    elif settings["task"] == CLASSIFICATION:
+    elif settings["task"] in HEADS:
         model, labels = load_classifier(source.folder, source.base_folder), class_names(source.folder)
         pooling, normalise = "", False
     else:

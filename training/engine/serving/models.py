@@ -80,12 +80,11 @@ class ServedModels:
 
     async def get(self, source: Source) -> Loaded:
         """Return an encoder, loading it first where needed; raises ``Refused`` and ``EngineError``."""
+        # What is there is found without waiting for others to be loaded.
+        if (found := self._encoder(source)) is not None:
+            return found
         async with self._loading:
-            found = self._residents.get(source.key)
-            if found is not None:
-                if not isinstance(found, Loaded) or found.source.files != source.files:
-                    raise _key_taken()
-                self._residents.move_to_end(source.key)
+            if (found := self._encoder(source)) is not None:
                 return found
             await self._make_room(source.stored_bytes())
             model = await asyncio.get_running_loop().run_in_executor(self._thread, load, source, self._device)
@@ -93,17 +92,23 @@ class ServedModels:
             self._residents[source.key] = model
             return model
 
+    def _encoder(self, source: Source) -> Loaded | None:
+        found = self._residents.get(source.key)
+        if found is None:
+            return None
+        if not isinstance(found, Loaded) or found.source.files != source.files:
+            raise _key_taken()
+        self._residents.move_to_end(source.key)
+        return found
+
     async def sit(self, source: Source) -> Seat:
         """Return a version's place on its language model, loading what is not there; raises as ``get`` does."""
+        if (seat := self._seat(source)) is not None:
+            return seat
         async with self._loading:
             await self._bury()
-            for key, resident in self._residents.items():
-                seat = resident.seat(source.key) if isinstance(resident, LanguageModel) else None
-                if seat is not None:
-                    if seat.files != source.files:
-                        raise _key_taken()
-                    self._residents.move_to_end(key)
-                    return seat
+            if (seat := self._seat(source)) is not None:
+                return seat
             if source.key in self._residents:
                 raise _key_taken()
             await self._in_loader(verify_generator, source)
@@ -118,6 +123,17 @@ class ServedModels:
             self._residents.move_to_end(key)
             await self._make_room(0, keep=key)
             return seat
+
+    def _seat(self, source: Source) -> Seat | None:
+        for key, resident in self._residents.items():
+            if isinstance(resident, LanguageModel) and resident.running:
+                seat = resident.seat(source.key)
+                if seat is not None:
+                    if seat.files != source.files:
+                        raise _key_taken()
+                    self._residents.move_to_end(key)
+                    return seat
+        return None
 
     async def _bury(self) -> None:
         """Drop language models whose thread an error has ended: whom they answered was told, and they load afresh."""
