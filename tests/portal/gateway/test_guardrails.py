@@ -157,7 +157,8 @@ def test_a_team_makes_its_model_stricter_and_a_reviewer_makes_it_laxer(model, al
         {"size": {"input": "refuse", "characters": 0}}, {"size": {"input": "refuse", "characters": "9"}},
         {"size": {"input": "refuse", "characters": True}}, {"phrases": {"input": "note", "phrases": "poison"}},
         {"phrases": {"input": "note", "phrases": [1]}},
-        {"phrases": {"input": "note", "phrases": ["a\0b"]}}, {"classifier": {"input": "note", "model": "a\0b"}}, {"phrases": {"input": "note", "phrases": ["x" * 201]}},
+        {"phrases": {"input": "note", "phrases": ["a\0b"]}}, {"classifier": {"input": "note", "model": "a\0b"}},
+        {"phrases": {"input": "note", "phrases": ["x" * 201]}},
         {"classifier": {"input": "note", "model": 7}},
     ],
 )  # fmt: skip
