@@ -47,7 +47,7 @@ class SavedViewChangeSerializer(serializers.Serializer):
     team = ScopedRelatedField(Team, required=False, allow_null=True)
 
 
-class UsageSerializer(serializers.ModelSerializer):
+class UsageRowSerializer(serializers.ModelSerializer):
     """One call, download or upload."""
 
     person = serializers.CharField(source="person.email")

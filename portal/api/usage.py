@@ -52,7 +52,7 @@ class UsageRows(rest.ViewSet):
 
     model = Usage
     queryset = Usage.objects.none()
-    serializer_class = serializers.UsageSerializer
+    serializer_class = serializers.UsageRowSerializer
     ordering = ("-at", "-id")
     filterset_class = UsageFilter
     lookup_value_regex = "[0-9]{1,18}"

@@ -121,8 +121,8 @@ def test_pages_cost_the_same_for_many_rows_as_for_few(as_, model, eve, alice, fr
     use(eve, model, 3)
     cost()
     few = cost()
-    use(eve, model, 20)
-    use(alice, make_model(alice, team, "other"), 20)
+    use(eve, model, 6)
+    use(alice, make_model(alice, team, "other"), 6)
     for unit in ("tokens", "money"):
         for each in (True, False):
             quotas.create(actor=alice, unit=unit, each_person=each, **make)

@@ -59,6 +59,7 @@ def test_a_call_is_one_row_and_one_entry(version, eve):
         call.used(completion_tokens=30)
         call.used(completion_tokens=10, bytes=5, characters=7)
 
+    assert (call.headers(), call.standings) == ({}, [])
     row = Usage.objects.get()
     assert (row.person, row.token, row.team, row.use_case) == (eve, eve.token, version.model.team, version.use_case)
     assert (row.model, row.version, row.commit) == (version.model, version, version.commit.oid)

@@ -177,8 +177,10 @@ def test_a_quota_set_in_the_middle_counts_what_was_used_before(where, frank, eve
 def test_people_are_told_once_that_a_quota_comes_to_its_end(where, frank, eve, model):
     quota = make_quota(frank, amount=5)
     for number in range(5):
-        call(eve, model).finish("answered")
+        made = call(eve, model)
+        made.finish("answered")
         assert QuotaWarning.objects.count() == (number >= 3)
+        assert [one.tone for one in made.standings] == [{3: "warn", 4: "bad"}.get(number, "")]
     entry = LedgerEntry.objects.get(action=Action.QUOTA_NEARED)
     assert (entry.actor, entry.subject_id) == (eve, str(quota.pk))
     assert ledger.body(entry)["details"]["used"] == 4

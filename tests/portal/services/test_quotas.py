@@ -93,6 +93,7 @@ def test_a_quota_is_changed_and_ended_with_entries(alice, bob, team):
     entry = LedgerEntry.objects.get(action=Action.QUOTA_CHANGED)
     held = {one.name: (one.before, one.after) for one in ledger.changes_of(entry)}
     assert held == {"amount": ("100.000000", "250.000000"), "reason": ("", "More people.")}
+    assert quotas.change(actor=alice, quota=quota, reason="Many more.").amount == Decimal(250)
     with pytest.raises(Invalid, match="another"):
         quotas.change(actor=alice, quota=quota, unit="tokens")
     for act in (quotas.change, quotas.end):
