@@ -24,7 +24,7 @@ from training.engine.spec import Placement, RunSpec, write_request
 ROOT = Path(__file__).resolve().parents[2]
 TRL = Path(os.environ.get("TRL_PACKAGES", ROOT / ".venv-trl"))
 GOAL = 1.3
-TOLERANCE = 1e-5
+TOLERANCE = 1e-6
 
 
 def _run(arguments: list[str], spec: RunSpec, placement: Placement, *more: Path) -> str:
@@ -106,7 +106,8 @@ def main() -> int:
         f"load {os.getloadavg()[0]:.1f} at the end; {arguments.threads} threads, medians of {arguments.rounds} rounds"
     )
     print(f"padding of the job's batches: {job[0]['padding']:.1%}")
-    print(f"test loss, job minus plain script: {job[0]['loss'] - plain[0]['loss']:+.4f} (other order of batches)")
+    apart = job[0]["loss"] - plain[0]["loss"]
+    print(f"test loss, job minus plain script: {apart:+.4f} (other order of batches, warm-up and weight decay)")
     rows = [
         ("useful tokens/s, job over trl's plain script", ratio, GOAL, True),
         ("test loss of the job's model, as trl computes it, minus as reported", difference, TOLERANCE, False),

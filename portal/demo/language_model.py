@@ -74,8 +74,8 @@ def _import(folder: Path) -> BaseModel:
         title="SmolLM2 135M Instruct (from 4-bit weights)",
         licence="Apache-2.0",
         origin=ORIGIN,
-        description="A small language model with a chat template. It stands in the catalogue; the recipes of this "
-        "version train encoders.",
+        description="A small language model with a chat template, to be tuned on prompts and answers or conversations. "
+        "Its weights were decoded from 4 bits.",
         task="text generation",
         languages="English",
     )

@@ -160,6 +160,7 @@ class JobForm(Form):
             chosen = fitting[0].name if fitting else chosen
         self.declared: Recipe = recipes.get(chosen if chosen in recipes.names() else USUAL)
         self.initial["recipe"] = self.fields["recipe"].initial = self.declared.name
+        self._suit_base_model()
         self.rivals = [
             baselines.get(name).title
             for name in baselines.fitting(self.declared.measure, layout or self.declared.layouts[0])
@@ -179,6 +180,15 @@ class JobForm(Form):
         standard = resolve(self.declared, self._value("preset"), None, self._value("method"))
         for setting in self.declared.hyperparameters:
             self.fields[SETTING + setting.name] = _field(setting, standard.get(setting.name, setting.default))
+
+    def _suit_base_model(self) -> None:
+        """Offer a base model that this kind of training can tune, where the one at hand is of another family."""
+        held = None if self.is_bound else self._peek("base_model")
+        if held is None or held.family in self.declared.families:
+            return
+        allowed = BaseModel.objects.visible_to(self.user).allowed().filter(family__in=self.declared.families)
+        fitting = allowed.order_by("title", "pk").values_list("pk", flat=True).first()
+        self.initial["base_model"] = fitting or held.pk
 
     def _value(self, name: str) -> str:
         value = self.data.get(name) or self.initial.get(name) or self.fields[name].initial

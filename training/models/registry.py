@@ -261,7 +261,7 @@ class Publication(models.Model):
             },
             "Test rows": version.job.evaluation.test_rows,
             **{figure.title: figure.text for figure in version.job.evaluation.figures},
-            "Labels": list(version.labels),
+            **({"Labels": list(version.labels)} if version.labels else {}),
             "Size in bytes": tuned.get("size") or version.size,
         }
 
