@@ -55,7 +55,8 @@ def create(
             raise Invalid(f"Say which {name.replace('_', ' ')}.", field=name)
     if subject == Subject.PERSON and each_person:
         raise Invalid("A quota of one person is not one of each person.", field="each_person")
-    owner = team or (model or use_case).team if subject in (Subject.TEAM, Subject.MODEL, Subject.USE_CASE) else None
+    held = model or use_case
+    owner = held.team if held is not None else team
     quota = Quota(
         **(given | {"team": owner}),
         subject=subject,
