@@ -26,6 +26,7 @@ FOLDER = Path(__file__).parent / "helpdesk"
 DOMAIN = "example.org"
 NOTE = "Done by the worked example, so that there is something to look at."
 MODEL = "request-router"
+ASSISTANT = "desk-assistant"
 BASE = "all-minilm-l6-v2"
 
 PERSONAS: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
@@ -162,7 +163,7 @@ def load_use_cases(team: Team) -> UseCase:
     if not approvals.standing(Gate.USE_CASE_DEVELOPMENT, routing).open:
         if routing.stage == "draft":
             use_cases.submit(actor=alice, use_case=routing, note=NOTE)
-        _approve(carol, Gate.USE_CASE_DEVELOPMENT, routing)
+        approve(carol, Gate.USE_CASE_DEVELOPMENT, routing)
     if not UseCase.objects.filter(team=team, title="Warn of security incidents in requests").exists():
         warning = use_cases.propose(
             actor=bob,
@@ -247,7 +248,7 @@ def load_dataset(team: Team, use_case: UseCase) -> DatasetVersion:
                 note=NOTE,
             )
             clearance = asked.subject
-        _approve(carol, Gate.DATASET_USE, clearance)
+        approve(carol, Gate.DATASET_USE, clearance)
     return version
 
 
@@ -290,18 +291,26 @@ def load_job(team: Team, use_case: UseCase, version: DatasetVersion, base_model:
     )
 
 
-def publish() -> str:
-    """Publish the example's model once its job has succeeded; return where it stands, in a sentence."""
-    job = TrainingJob.objects.filter(team__slug="helpdesk", model_name=MODEL).order_by("pk").first()
+INTENDED_USE = {
+    MODEL: "Suggests which team should act first on an employee's request. Not for judging people, and not for "
+    "deciding anything without a person who can change it.",
+    ASSISTANT: "Says who it is and how to reach the help desk, in English. A small model that makes mistakes: not for "
+    "advice that anybody acts on, and not for anything about people.",
+}
+
+
+def publish(name: str = MODEL) -> str:
+    """Publish one of the example's models once its job has succeeded; return where it stands, in a sentence."""
+    job = _job(name)
     if job is None:
         return "The worked example has no job; run `python manage.py demo` first."
     if not job.is_finished:
-        return f"The worked example's job is {job.get_state_display().lower()}."
+        return f"The worked example's job {job.pk} is {job.get_state_display().lower()}."
     if job.state != TrainingJob.State.SUCCEEDED:
-        return f"The worked example's job {job.get_state_display().lower()}: {job.error_message}"
+        return f"The worked example's job {job.pk} {job.get_state_display().lower()}: {job.error_message}"
     version = job.model_version
     if Publication.objects.filter(model=version.model).exclude(published_at=None).exists():
-        return "The worked example's model was published."
+        return f"The worked example's {version.model} was published."
     publication = Publication.objects.filter(version=version, state="proposed").first()
     if publication is None or not ApprovalRequest.objects.about(publication).open().exists():
         publication = registry.request_publication(
@@ -309,26 +318,31 @@ def publish() -> str:
             version=version,
             alias="champion",
             audience="organisation",
-            intended_use="Suggests which team should act first on an employee's request. Not for judging people, and "
-            "not for deciding anything without a person who can change it.",
+            intended_use=INTENDED_USE[name],
             note=NOTE,
         ).subject
-    _approve(person("carol"), Gate.MODEL_PUBLICATION, publication)
-    return "The worked example's model is published."
+    approve(person("carol"), Gate.MODEL_PUBLICATION, publication)
+    return f"The worked example's {version.model} is published."
+
+
+def _job(name: str) -> TrainingJob | None:
+    return TrainingJob.objects.filter(team__slug="helpdesk", model_name=name).order_by("pk").first()
 
 
 def follow(*, seconds: float = 3600, pause: float = 2) -> str:
-    """Wait for the example's job and publish its model; return where it stands when that is done or time is over."""
+    """Wait for the example's jobs and publish their models; return where they stand then, or when time is over."""
     end = time.monotonic() + seconds
     while True:
-        standing = publish()
-        job = TrainingJob.objects.filter(team__slug="helpdesk", model_name=MODEL).order_by("pk").first()
-        if job is None or job.is_finished or time.monotonic() > end:
-            return standing
+        names = [name for name in INTENDED_USE if name == MODEL or _job(name) is not None]
+        standings = [publish(name) for name in names]
+        jobs_left = [job for job in map(_job, names) if job is not None and not job.is_finished]
+        if not jobs_left or time.monotonic() > end:
+            return " ".join(standings)
         time.sleep(pause)
 
 
-def _approve(actor: User, gate: Gate, subject) -> None:
+def approve(actor: User, gate: Gate, subject) -> None:
+    """Let a persona approve what is open about the subject at this gate."""
     request = ApprovalRequest.objects.about(subject).open().get(gate=gate.value)
     approvals.decide(actor=actor, request=request, verdict="approve", digest=request.digest, comment=NOTE)
 

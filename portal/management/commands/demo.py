@@ -23,7 +23,9 @@ class Command(BaseCommand):
             "--links", action="store_true", help="print one-click sign-in links (DEBUG on loopback only)"
         )
         parser.add_argument(
-            "--language-model", action="store_true", help="add SmolLM2 to the catalogue (fetches 93 MB)"
+            "--language-model",
+            action="store_true",
+            help="add SmolLM2 to the catalogue and tune an assistant from it (fetches 93 MB)",
         )
         parser.add_argument("--new-passwords", action="store_true", help="give every persona a new random password")
 
@@ -41,7 +43,12 @@ class Command(BaseCommand):
                 version = example.load_dataset(team, use_case)
                 example.load_job(team, use_case, version, example.load_base_model())
             if language_model:
-                self.stdout.write(f"The catalogue holds {loader.load().title}.")
+                base_model = loader.load()
+                job = loader.load_assistant(base_model)
+                self.stdout.write(
+                    f"The catalogue holds {base_model.title}; job {job.pk} tunes {job.model_name} from it, and "
+                    "`python manage.py demo --follow` publishes it when it is trained."
+                )
         except loader.Unavailable as error:
             raise CommandError(str(error)) from error
         except access.Denied as error:
