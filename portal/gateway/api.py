@@ -87,7 +87,7 @@ class PredictView(APIView):
     def post(self, request, team, name):
         """Classify texts with the version published under `alias`."""
         model = get_object_or_404(
-            RegisteredModel.objects.visible_to(request.user).select_related("team"), team__slug=team, name=name
+            RegisteredModel.objects.callable_by(request.user).select_related("team"), team__slug=team, name=name
         )
         asked = PredictRequest(data=request.data)
         asked.is_valid(raise_exception=True)

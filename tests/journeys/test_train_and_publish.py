@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from django.test import Client
 
 from governance.models import LedgerEntry
+from governance.services import tokens
 from tests.training.factories import make_ground
 from training import supervisor
 from training.models import Publication
@@ -58,6 +60,12 @@ def test_a_version_is_used_only_while_its_publication_stands(visit, trained, bob
     assert employee.page.get(f"/{model}/").status_code == 200
     # No engine process runs in this test: past the gate, the answer is that the engine does not answer.
     assert employee.post(f"{model}/predict", ask).status_code == 503
+    # A token that may do nothing but call models reaches it too, and sees none of its pages.
+    _row, secret = tokens.create(actor=eve, user=eve, name="calls", scopes=["predict"], days=1)
+    caller = {"HTTP_AUTHORIZATION": f"Bearer {secret}"}
+    called = Client().post(f"/api/v1/{model}/predict", ask, content_type="application/json", **caller)
+    assert called.status_code == 503, called.content
+    assert Client().get(f"/api/v1/{model}/", **caller).status_code in {403, 404}
     assert (
         LedgerEntry.objects.filter(action="model_version.published", actor=carol).exists()
         or LedgerEntry.objects.filter(subject_type="training.publication", actor=carol).exists()

@@ -41,6 +41,14 @@ class RegisteredModelQuerySet(models.QuerySet):
         offered = self.filter(pk__in=Publication.objects.live().values("model"))
         return access.visible(offered, user, "model.use", own=Q(pk__in=everybody))
 
+    def callable_by(self, user):
+        """Return the models that `user` may ask for by name: a token that may only call them sees none of their pages.
+
+        Whether one answers is decided when it is called.
+        """
+        usable = RegisteredModel.objects.usable_by(user).values("pk")
+        return self.filter(Q(pk__in=RegisteredModel.objects.visible_to(user).values("pk")) | Q(pk__in=usable))
+
 
 class RegisteredModel(models.Model):
     """A named line of model versions in one team, made for one use case."""

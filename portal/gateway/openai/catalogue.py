@@ -20,11 +20,8 @@ def find(user: User, model_id: str) -> Publication:
     """Return the publication that answers for an id now; raises NoSuchModel."""
     path, _, alias = model_id.partition(":")
     team, _, name = path.partition("/")
-    rows = RegisteredModel.objects.select_related("team", "use_case")
-    seen = Q(pk__in=RegisteredModel.objects.visible_to(user).values("pk"))
-    # A token that may do nothing but call models sees none of their pages.
-    seen |= Q(pk__in=RegisteredModel.objects.usable_by(user).values("pk"))
-    model = rows.filter(seen, team__slug=team, name=name).first() if team and name else None
+    rows = RegisteredModel.objects.callable_by(user).select_related("team", "use_case")
+    model = rows.filter(team__slug=team, name=name).first() if team and name else None
     if model is None:
         raise NoSuchModel(f"The model “{model_id[:200]}” does not exist or is not published to you.")
     try:
