@@ -163,7 +163,7 @@ def _load_identity(team: Team, use_case: UseCase) -> DatasetVersion:
         provenance="Written by hand for the worked example.",
         licence="CC0-1.0",
         classification="internal",
-        lawful_basis="none",
+        lawful_basis="legitimate_interests",
         region="EU",
     )
     version = dataset.versions.exclude(state="refused").order_by("number").first()
