@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -48,6 +49,8 @@ def one_connection():
     yield
     for signal in (request_started, request_finished):
         signal.connect(close_old_connections)
+    # Here, where it is expected (see below), and not in the middle of whatever test comes next.
+    gc.collect()
 
 
 @pytest.fixture

@@ -30,7 +30,9 @@ def _of(kind: str, repo: str, suffix: str) -> list:
         re_path(rf"{at}/refs$", views.Refs.as_view(), given, f"refs_of_{suffix}"),
         re_path(rf"{at}/commits/{_REVISION}$", views.Commits.as_view(), given, f"commits_of_{suffix}"),
         re_path(rf"{at}/auth-check$", views.AuthCheck.as_view(), given, f"check_of_{suffix}"),
-        re_path(rf"{at}/auth-check/(?P<act>write)$", views.AuthCheck.as_view(), given, f"write_check_of_{suffix}"),
+        re_path(
+            rf"{at}/auth-check/write$", views.AuthCheck.as_view(), given | {"act": "write"}, f"write_check_of_{suffix}"
+        ),
         re_path(rf"{at}$", views.Info.as_view(), given, suffix),
     ]
 
