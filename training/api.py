@@ -490,7 +490,7 @@ class Router(SimpleRouter):
             path(f"{model}versions/", Models.as_view({"get": "versions"}), name="model-versions"),
             path(version, Models.as_view({"get": "version"}), name="model-version"),
             path(f"{version}card/", Models.as_view({"get": "card"}), name="model-card"),
-            path(f"{version}holders/", Models.as_view({"get": "holders"}), name="model-holders"),
+            path(f"{version}holders/", Models.as_view({"get": "holders"}, pagination_class=None), name="model-holders"),
             path(f"{version}files/<path:file>", Models.as_view({"get": "file"}), name="model-file"),
             path(f"{version}publications/", Models.as_view({"post": "publish"}), name="model-publish"),
         ]

@@ -7,6 +7,7 @@ import dataclasses
 import django_filters
 from django.conf import settings
 from django.http import Http404
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers as shapes
 from rest_framework.decorators import action
@@ -70,7 +71,11 @@ class UsageRows(rest.ViewSet):
             .defer("dataset_version__profile", "dataset_version__errors", "dataset_version__changes")
         )
 
-    @extend_schema(parameters=[_OF, _DAYS], responses=serializers.UsageReportSerializer, filters=False)
+    @extend_schema(
+        parameters=[_OF, _DAYS],
+        responses={200: serializers.UsageReportSerializer, 404: OpenApiTypes.OBJECT},
+        filters=False,
+    )
     @action(detail=False, pagination_class=None, filterset_class=None)
     def summary(self, request):
         """Return what usage adds up to: in all, by day, model, person and outcome."""
