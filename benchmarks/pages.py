@@ -3,7 +3,7 @@
     python -m benchmarks.pages                 SQLite
     python -m benchmarks.pages --postgres      PostgreSQL (the binaries that the tests use)
 
-It fills a database of its own in a temporary folder, starts the real server (uvicorn, one process), and lets ten
+It fills a database of its own in a temporary folder, starts the real server (two WSGI workers), and lets ten
 clients ask for pages at a bounded pace. For each page it prints the queries, p50 and p95 of the server's own time, and
 p50 of the processor time that it spent (both from the `Server-Timing` header; on a machine that does other work, the
 processor time is the figure that says something about this site). The last column compares with something real in the
