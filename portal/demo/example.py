@@ -99,7 +99,7 @@ def load_team() -> Team:
 
 def load_use_cases(team: Team) -> UseCase:
     """Propose the use case that the example goes on with, approve it, and leave a second one waiting for review."""
-    alice, bob, carol = person("alice"), person("bob"), person("carol")
+    alice, bob = person("alice"), person("bob")
     routing = UseCase.objects.filter(team=team, title="Route help-desk requests").first()
     if routing is None:
         routing = use_cases.propose(
@@ -159,11 +159,7 @@ def load_use_cases(team: Team) -> UseCase:
             risk_tier_reason="A wrong suggestion costs a colleague one click: a person sees every one and can move the "
             "request. It decides nothing about anybody.",
         )
-    routing.refresh_from_db()
-    if not approvals.standing(Gate.USE_CASE_DEVELOPMENT, routing).open:
-        if routing.stage == "draft":
-            use_cases.submit(actor=alice, use_case=routing, note=NOTE)
-        approve(carol, Gate.USE_CASE_DEVELOPMENT, routing)
+    develop(routing)
     if not UseCase.objects.filter(team=team, title="Warn of security incidents in requests").exists():
         warning = use_cases.propose(
             actor=bob,
@@ -205,7 +201,7 @@ def load_use_cases(team: Team) -> UseCase:
 
 def load_dataset(team: Team, use_case: UseCase) -> DatasetVersion:
     """Register and import the requests, and clear them for the use case."""
-    bob, carol = person("bob"), person("carol")
+    bob = person("bob")
     dataset = Dataset.objects.filter(team=team, name="requests").first() or datasets.register(
         actor=bob,
         team=team,
@@ -232,6 +228,21 @@ def load_dataset(team: Team, use_case: UseCase) -> DatasetVersion:
                     "fractions": {"train": 0.7, "validation": 0.1, "test": 0.2},
                 },
             )
+    clear(version, use_case, "Train, validate and test a classifier that suggests the team for a request.")
+    return version
+
+
+def develop(use_case: UseCase) -> None:
+    """Have a use case approved for development, unless it is."""
+    use_case.refresh_from_db()
+    if not approvals.standing(Gate.USE_CASE_DEVELOPMENT, use_case).open:
+        if use_case.stage == "draft":
+            use_cases.submit(actor=person("alice"), use_case=use_case, note=NOTE)
+        approve(person("carol"), Gate.USE_CASE_DEVELOPMENT, use_case)
+
+
+def clear(version: DatasetVersion, use_case: UseCase, purpose: str) -> None:
+    """Import a version and have it cleared for a use case, as far as that was not done; raises RuntimeError."""
     if version.state in {"received", "importing"}:
         datasets.run_import(version.pk)
         version.refresh_from_db()
@@ -240,16 +251,10 @@ def load_dataset(team: Team, use_case: UseCase) -> DatasetVersion:
     if not datasets.clearance_standing(version=version, use_case=use_case).open:
         clearance = version.clearances.filter(use_case=use_case).first()
         if clearance is None or not ApprovalRequest.objects.about(clearance).open().exists():
-            asked = datasets.request_clearance(
-                actor=bob,
-                version=version,
-                use_case=use_case,
-                purpose="Train, validate and test a classifier that suggests the team for a request.",
-                note=NOTE,
-            )
-            clearance = asked.subject
-        approve(carol, Gate.DATASET_USE, clearance)
-    return version
+            clearance = datasets.request_clearance(
+                actor=person("bob"), version=version, use_case=use_case, purpose=purpose, note=NOTE
+            ).subject
+        approve(person("carol"), Gate.DATASET_USE, clearance)
 
 
 def load_base_model() -> BaseModel:

@@ -17,10 +17,7 @@ from pathlib import Path
 from django.core.files import File
 from django.utils import timezone
 
-from governance.models import ApprovalRequest
-from governance.policy import Gate
-from governance.services import approvals
-from portal.demo.example import ASSISTANT, NOTE, approve, person
+from portal.demo.example import ASSISTANT, NOTE, clear, develop, person
 from projects.models import Dataset, DatasetVersion, Team, UseCase
 from projects.services import datasets, use_cases
 from training.models import BaseModel, TrainingJob
@@ -144,11 +141,7 @@ def _load_use_case(team: Team) -> UseCase:
                 }
             ],
         )  # fmt: skip
-        found.refresh_from_db()
-    if not approvals.standing(Gate.USE_CASE_DEVELOPMENT, found).open:
-        if found.stage == "draft":
-            use_cases.submit(actor=alice, use_case=found, note=NOTE)
-        approve(person("carol"), Gate.USE_CASE_DEVELOPMENT, found)
+    develop(found)
     return UseCase.objects.get(pk=found.pk)
 
 
@@ -180,16 +173,5 @@ def _load_identity(team: Team, use_case: UseCase) -> DatasetVersion:
                     "fractions": {"train": 0.8, "validation": 0.1, "test": 0.1},
                 },
             )
-    if version.state in {"received", "importing"}:
-        datasets.run_import(version.pk)
-        version.refresh_from_db()
-    if version.state != "profiled":
-        raise RuntimeError(f"The assistant's data was refused: {version.refusal}")
-    if not datasets.clearance_standing(version=version, use_case=use_case).open:
-        clearance = version.clearances.filter(use_case=use_case).first()
-        if clearance is None or not ApprovalRequest.objects.about(clearance).open().exists():
-            clearance = datasets.request_clearance(
-                actor=bob, version=version, use_case=use_case, purpose="Tune and test the assistant.", note=NOTE
-            ).subject
-        approve(person("carol"), Gate.DATASET_USE, clearance)
+    clear(version, use_case, "Tune and test the assistant.")
     return version

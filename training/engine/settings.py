@@ -324,3 +324,6 @@ LOOP = (
     PRECISION,
 )
 """What the shared loop can be told."""
+
+POOLED = (*ENCODER, *ADAPTER, TOKEN_MASKING, TUNING_KEPT, BATCHING, *LOOP)
+"""All of it for an encoder with a pooled head, in the order in which a form shows it."""

@@ -37,12 +37,7 @@ RECIPE = Recipe(
             help="The validation figure that decides which checkpoint becomes the model.",
             when="Choose F1 by label when rare labels matter as much as frequent ones.",
         ),
-        *settings.ENCODER,
-        *settings.ADAPTER,
-        settings.TOKEN_MASKING,
-        settings.TUNING_KEPT,
-        settings.BATCHING,
-        *settings.LOOP,
+        *settings.POOLED,
     ),
     presets={
         "quick": Preset("quick", "Quick", "A first impression: two passes over the data.", {"epochs": 2}),

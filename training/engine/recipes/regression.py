@@ -46,12 +46,7 @@ RECIPE = Recipe(
             help="The validation figure that decides which checkpoint becomes the model.",
             when="Choose the root mean squared error when large errors matter most.",
         ),
-        *settings.ENCODER,
-        *settings.ADAPTER,
-        settings.TOKEN_MASKING,
-        settings.TUNING_KEPT,
-        settings.BATCHING,
-        *settings.LOOP,
+        *settings.POOLED,
     ),
     presets={
         "quick": Preset("quick", "Quick", "A first impression: three passes over the data.", {"epochs": 3}),

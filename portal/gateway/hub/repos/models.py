@@ -167,7 +167,7 @@ def find(user: User, team: str, name: str) -> ModelRepo:
 
 def listed(user: User, *, search: str, author: str, after: str, limit: int) -> list[ModelRepo]:
     """Return the models that the person may see or use, by id, those behind `after`."""
-    rows = (RegisteredModel.objects.visible_to(user) | RegisteredModel.objects.usable_by(user)).select_related("team")
+    rows = RegisteredModel.objects.callable_by(user).select_related("team")
     if search:
         rows = rows.filter(Q(name__icontains=search) | Q(title__icontains=search) | Q(team__slug__icontains=search))
     if author:
@@ -175,4 +175,4 @@ def listed(user: User, *, search: str, author: str, after: str, limit: int) -> l
     if after:
         team, _slash, name = after.partition("/")
         rows = rows.filter(Q(team__slug__gt=team) | Q(team__slug=team, name__gt=name))
-    return [ModelRepo(user, row) for row in rows.order_by("team__slug", "name").distinct()[:limit]]
+    return [ModelRepo(user, row) for row in rows.order_by("team__slug", "name")[:limit]]
